@@ -1,0 +1,24 @@
+//! The words that the gateway and the engine exchange: plain serde types, no I/O.
+//!
+//! The engine serves HTTP/1.1, by default on a Unix socket:
+//!
+//! | route | body | answer |
+//! |---|---|---|
+//! | `GET /v1/status` | – | 200, [`Status`] |
+//! | `POST /v1/generate` | [`GenerateJob`] | 200, `application/x-ndjson`: one [`Event`] a line; or 4xx/5xx with an [`EngineError`] before the first event |
+//!
+//! A stream ends with exactly one [`Event::Done`] or [`Event::Failed`]; a stream that ends otherwise was cut off.
+//! A client that closes its connection cancels its job within one step.
+
+mod error;
+mod event;
+mod job;
+mod status;
+
+pub use error::{EngineError, EngineErrorKind};
+pub use event::{Event, Timings};
+pub use job::{Dtype, GenerateJob, ModelSource, PipelineKind};
+pub use status::{DeviceStatus, LoadedModel, Status};
+
+/// The version of this vocabulary. Gateway and engine refuse each other when it differs.
+pub const PROTOCOL: u32 = 1;
