@@ -1,0 +1,159 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ArgGroup, Parser, Subcommand, ValueEnum};
+use easel_engine_protocol::Dtype;
+use serde_json::{Map, Value};
+
+use crate::worker::DeviceName;
+
+/// Diffusion on libtorch: makes pictures from a model folder in diffusers layout, or serves them over a Unix socket.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Examples:
+  easel-engine txt2img --model models/shapes --prompt 'a large red circle in the center on a blue background' --out circle.png
+  easel-engine serve --socket /run/user/1000/easel/engine.sock"
+)]
+pub(super) struct Args {
+    /// Which log lines to print on standard error: error, warn, info, debug, or per module as in `easel_engine=debug`.
+    /// When left out, `txt2img` warns only and `serve` also tells what it does.
+    #[arg(long, global = true, env = "EASEL_ENGINE_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+impl Args {
+    /// The log filter that was asked for, or the command's own.
+    pub(super) fn log(&self) -> &str {
+        let own = match self.command {
+            Command::Txt2img(_) => "warn",
+            Command::Serve(_) => "warn,easel_engine=info",
+        };
+        self.log.as_deref().unwrap_or(own)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make one picture from a prompt and write it as PNG.
+    Txt2img(Txt2img),
+    /// Take jobs over HTTP on a Unix socket until told to stop (SIGTERM, SIGINT).
+    Serve(Serve),
+}
+
+#[derive(Debug, ArgGroup)]
+#[command(
+    after_help = "What is not said comes from the model: its own size, its own scheduler. The same seed gives the same \
+picture, and starts from the noise of torch.Generator(\"cpu\").manual_seed(SEED) in diffusers."
+)]
+pub(super) struct Txt2img {
+    /// Model folder in diffusers layout: the one that holds `model_index.json`.
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: PathBuf,
+    /// What the picture shows.
+    #[arg(long)]
+    pub(super) prompt: String,
+    /// What it must not show. Left out is not the same as empty: left out, an SDXL model takes zeros; empty is encoded.
+    #[arg(long)]
+    pub(super) negative_prompt: Option<String>,
+    /// Seed of the noise; drawn and printed when left out.
+    #[arg(long)]
+    pub(super) seed: Option<u64>,
+    /// Denoising steps, 1 to 1000.
+    #[arg(long, default_value_t = 30)]
+    pub(super) steps: u32,
+    /// How closely to follow the prompt; up to 1 means no guidance, and half the work.
+    #[arg(long, default_value_t = 5.0, allow_negative_numbers = true)]
+    pub(super) guidance_scale: f64,
+    /// Width in pixels, a multiple of 8; the model's own when left out.
+    #[arg(long)]
+    pub(super) width: Option<u32>,
+    /// Height in pixels, a multiple of 8; the model's own when left out.
+    #[arg(long)]
+    pub(super) height: Option<u32>,
+    /// Another scheduler: a class of diffusers (`EulerDiscreteScheduler`), or a JSON object of keys that replace those of
+    /// `scheduler_config.json` (`{"timestep_spacing":"trailing"}`).
+    #[arg(long, value_name = "NAME|JSON", value_parser = parse_scheduler)]
+    pub(super) scheduler: Option<Scheduler>,
+    /// Number type to compute in; fp32 on the processor and fp16 on a GPU when left out.
+    #[arg(long)]
+    pub(super) dtype: Option<DtypeName>,
+    /// `cpu` or `cuda:N`; the first GPU when left out, else the processor.
+    #[arg(long, value_parser = parse_device)]
+    pub(super) device: Option<DeviceName>,
+    /// Processor threads for one operation; libtorch's own choice when left out.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) threads: Option<u16>,
+    /// Where to write the PNG.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
+    /// Write token ids, embeddings, every step's latents and the decoded image to DIR/dump.safetensors.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dump: Option<PathBuf>,
+    /// Print one JSON object on standard output instead of a sentence: the picture and its timings, or the error.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, ArgGroup)]
+#[command(after_help = "Routes: GET /v1/status, POST /v1/generate (answers with one JSON event a line). Try:
+  curl --unix-socket /run/user/1000/easel/engine.sock http://engine/v1/status")]
+pub(super) struct Serve {
+    /// The socket to serve on. Only this user can use it; its folder is made, for this user only, if it is not there.
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: PathBuf,
+    /// Default device of jobs that name none: `cpu` or `cuda:N`; the first GPU when left out, else the processor.
+    #[arg(long, value_parser = parse_device)]
+    pub(super) device: Option<DeviceName>,
+    /// Processor threads for one operation; libtorch's own choice when left out.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) threads: Option<u16>,
+    /// Stop when standard input ends: so that no engine outlives the process that started it.
+    #[arg(long)]
+    pub(super) exit_with_stdin: bool,
+    /// On SIGTERM, seconds that a running job may take to end before it is cancelled.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    pub(super) grace: Duration,
+}
+
+/// Keys that replace those of the model's scheduler config.
+#[derive(Debug, Clone)]
+pub(super) struct Scheduler(pub(super) Map<String, Value>);
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum DtypeName {
+    Fp32,
+    Bf16,
+    Fp16,
+}
+
+impl From<DtypeName> for Dtype {
+    fn from(name: DtypeName) -> Self {
+        match name {
+            DtypeName::Fp32 => Self::Fp32,
+            DtypeName::Bf16 => Self::Bf16,
+            DtypeName::Fp16 => Self::Fp16,
+        }
+    }
+}
+
+fn parse_scheduler(text: &str) -> Result<Scheduler, serde_json::Error> {
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).map(Scheduler);
+    }
+    Ok(Scheduler(Map::from_iter([("_class_name".to_owned(), Value::from(text))])))
+}
+
+fn parse_device(text: &str) -> Result<DeviceName, String> {
+    text.parse().map_err(|error: crate::Error| error.to_string())
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}

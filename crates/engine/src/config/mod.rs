@@ -1,0 +1,14 @@
+//! What the `config.json` of each component says, as typed plans that the models are built from. Nothing here
+//! touches a tensor. A key that is set to something that would not be honoured is refused by name.
+
+mod activation;
+pub mod clip;
+pub mod reader;
+pub mod scheduler;
+pub mod unet;
+pub mod vae;
+
+pub use activation::Activation;
+pub use clip::ClipConfig;
+pub use unet::UNetConfig;
+pub use vae::VaeConfig;

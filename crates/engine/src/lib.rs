@@ -1,0 +1,18 @@
+//! Diffusion on libtorch: opens a model folder, makes pictures from it, and serves both over a Unix socket.
+//! It knows no gateway and no provider.
+
+pub mod cli;
+pub mod config;
+mod dump;
+pub mod error;
+pub mod models;
+pub mod nn;
+pub mod pipelines;
+pub mod png;
+pub mod schedulers;
+pub mod server;
+pub mod tokenizer;
+pub mod weights;
+pub mod worker;
+
+pub use error::{Error, Result};

@@ -1,0 +1,173 @@
+//! The text half of CLIP (`CLIPTextModel` and `CLIPTextModelWithProjection` of transformers).
+
+use tch::{Kind, Tensor};
+
+use crate::config::clip::LEGACY_EOS;
+use crate::config::{Activation, ClipConfig};
+use crate::nn::attention::{Mask, attend, merge_heads, split_heads};
+use crate::nn::{Embedding, LayerNorm, Linear};
+use crate::weights::{Scope, WeightMap};
+use crate::{Error, Result};
+
+/// A CLIP text encoder.
+#[derive(Debug)]
+pub struct ClipText {
+    name: String,
+    config: ClipConfig,
+    tokens: Embedding,
+    positions: Embedding,
+    layers: Vec<Layer>,
+    pooling: Option<Pooling>,
+}
+
+/// What an encoder says about a prompt.
+#[derive(Debug)]
+pub struct TextState {
+    /// `(batch, tokens, hidden_size)`: the states that go into the last layer, without a norm (`hidden_states[-2]`).
+    pub penultimate: Tensor,
+    /// `(batch, projection_dim)`: the projected state of the end of the text; `None` without a projection.
+    pub pooled: Option<Tensor>,
+}
+
+impl ClipText {
+    /// Builds the encoder. transformers up to 5.5 puts `text_model.` before the names of `CLIPTextModel`, later
+    /// ones do not; both are read.
+    pub fn open(weights: &WeightMap, config: ClipConfig) -> Result<Self> {
+        let root = weights.root();
+        let prefixed = root.at("text_model");
+        let model = if prefixed.has("embeddings.token_embedding.weight") { prefixed } else { root.clone() };
+        let width = config.hidden_size;
+        let embeddings = model.at("embeddings");
+        let layers = model.at("encoder").at("layers");
+        let pooling = match config.projection_dim {
+            Some(dim) => Some(Pooling {
+                norm: LayerNorm::open(&model.at("final_layer_norm"), width, config.norm_eps)?,
+                projection: Linear::open_without_bias(&root.at("text_projection"), width, dim)?,
+            }),
+            None => None,
+        };
+        Ok(Self {
+            name: weights.component().to_owned(),
+            tokens: Embedding::open(&embeddings.at("token_embedding"), config.vocab_size, width)?,
+            positions: Embedding::open(&embeddings.at("position_embedding"), config.positions, width)?,
+            layers: (0..config.layers).map(|i| Layer::open(&layers.at(i), &config)).collect::<Result<_>>()?,
+            pooling,
+            config,
+        })
+    }
+
+    /// The config it was built from.
+    pub fn config(&self) -> &ClipConfig {
+        &self.config
+    }
+
+    /// Whether a tensor of the weights that the model did not take is of no use to anyone: old files carry the
+    /// position numbers, and an encoder that does not pool needs no final norm.
+    pub fn is_known_spare(name: &str) -> bool {
+        name.ends_with("position_ids") || name.contains("final_layer_norm") || name.starts_with("text_projection.")
+    }
+
+    /// Encodes `(batch, tokens)` ids.
+    pub fn forward(&self, ids: &Tensor) -> Result<TextState> {
+        self.check(ids)?;
+        let (_, length) = ids.size2()?;
+        let mut hidden = self.tokens.forward(ids)?.f_add(&self.positions.first_rows(length)?)?;
+        let Some((last, before)) = self.layers.split_last() else {
+            return Err(Error::internal(format!("{} has no layers", self.name)));
+        };
+        for layer in before {
+            hidden = layer.forward(&hidden)?;
+        }
+        let pooled = match &self.pooling {
+            Some(pooling) => {
+                let states = pooling.norm.forward(&last.forward(&hidden)?)?;
+                Some(pooling.projection.forward(&self.end_of_text(ids, &states)?)?)
+            }
+            None => None,
+        };
+        Ok(TextState { penultimate: hidden, pooled })
+    }
+
+    /// An id outside the table is memory outside the table on a GPU, so it is found here.
+    fn check(&self, ids: &Tensor) -> Result<()> {
+        let (_, length) = ids.size2()?;
+        let (vocabulary, positions) = (self.config.vocab_size, self.config.positions);
+        if length > positions {
+            let name = &self.name;
+            return Err(Error::broken(format!("{name}: {length} tokens, but it has {positions} positions")));
+        }
+        for highest in [ids.f_max()?.f_int64_value(&[])?, ids.f_min()?.f_int64_value(&[])?] {
+            if !(0..vocabulary).contains(&highest) {
+                let name = &self.name;
+                return Err(Error::broken(format!(
+                    "{name}: the tokenizer gives id {highest}, but the encoder's vocabulary has {vocabulary}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// `(batch, width)`: the state at the end of each text.
+    fn end_of_text(&self, ids: &Tensor, states: &Tensor) -> Result<Tensor> {
+        let scores = if self.config.eos_token_id == LEGACY_EOS {
+            ids.shallow_clone()
+        } else {
+            ids.f_eq(self.config.eos_token_id)?.f_totype(Kind::Int)?
+        };
+        // argmax gives the first of equals, so this is the first end of text where padding repeats it.
+        let (batch, _, width) = states.size3()?;
+        let at = scores.f_argmax(-1, false)?.f_view([batch, 1, 1])?.f_expand([batch, 1, width], false)?;
+        Ok(states.f_gather(1, &at.f_to(states.device())?, false)?.f_squeeze_dim(1)?)
+    }
+}
+
+#[derive(Debug)]
+struct Pooling {
+    norm: LayerNorm,
+    projection: Linear,
+}
+
+#[derive(Debug)]
+struct Layer {
+    norm1: LayerNorm,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    out: Linear,
+    norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+    heads: i64,
+    activation: Activation,
+}
+
+impl Layer {
+    fn open(scope: &Scope<'_>, config: &ClipConfig) -> Result<Self> {
+        let (width, inner) = (config.hidden_size, config.intermediate_size);
+        let attention = scope.at("self_attn");
+        let mlp = scope.at("mlp");
+        Ok(Self {
+            norm1: LayerNorm::open(&scope.at("layer_norm1"), width, config.norm_eps)?,
+            query: Linear::open(&attention.at("q_proj"), width, width)?,
+            key: Linear::open(&attention.at("k_proj"), width, width)?,
+            value: Linear::open(&attention.at("v_proj"), width, width)?,
+            out: Linear::open(&attention.at("out_proj"), width, width)?,
+            norm2: LayerNorm::open(&scope.at("layer_norm2"), width, config.norm_eps)?,
+            fc1: Linear::open(&mlp.at("fc1"), width, inner)?,
+            fc2: Linear::open(&mlp.at("fc2"), inner, width)?,
+            heads: config.heads,
+            activation: config.activation,
+        })
+    }
+
+    fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
+        let normed = self.norm1.forward(hidden)?;
+        let [query, key, value] = [&self.query, &self.key, &self.value]
+            .map(|projection| projection.forward(&normed).and_then(|x| split_heads(&x, self.heads)));
+        let attended = merge_heads(&attend(&query?, &key?, &value?, Mask::Causal)?)?;
+        let hidden = self.out.forward(&attended)?.f_add_(hidden)?;
+        let normed = self.norm2.forward(&hidden)?;
+        let inner = self.activation.apply(self.fc1.forward(&normed)?)?;
+        Ok(self.fc2.forward(&inner)?.f_add_(&hidden)?)
+    }
+}

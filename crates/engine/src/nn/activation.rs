@@ -1,0 +1,44 @@
+//! What activations compute.
+
+use tch::Tensor;
+
+use crate::Result;
+use crate::config::Activation;
+
+impl Activation {
+    /// Applies it to a tensor that nobody else uses, in its own memory where that can be.
+    pub fn apply(self, mut x: Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Silu => x.f_silu_()?,
+            Self::Mish => x.f_mish_()?,
+            Self::Gelu => x.f_gelu_("none")?,
+            Self::Relu => x.f_relu_()?,
+            Self::QuickGelu => {
+                let gate = x.f_mul_scalar(1.702)?.f_sigmoid_()?;
+                x.f_mul_(&gate)?
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Tensor;
+
+    use crate::config::Activation;
+
+    /// References computed with PyTorch 2.11 in double precision.
+    #[test]
+    fn values_at_minus_one_and_a_half() {
+        for (activation, expected) in [
+            (Activation::Silu, -0.273_638_286),
+            (Activation::Mish, -0.298_099_742),
+            (Activation::Gelu, -0.100_210_802),
+            (Activation::Relu, 0.0),
+            (Activation::QuickGelu, -0.108_337_802),
+        ] {
+            let y = activation.apply(Tensor::from_slice(&[-1.5_f32])).unwrap().double_value(&[0]);
+            assert!((y - expected).abs() < 2e-6, "{activation:?}: {y} instead of {expected}");
+        }
+    }
+}

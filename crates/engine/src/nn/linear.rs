@@ -1,0 +1,54 @@
+//! Matrices and tables.
+
+use tch::Tensor;
+
+use crate::Result;
+use crate::weights::{Scope, Weight};
+
+/// `y = x Wᵀ + b` over the last dimension.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Weight,
+    bias: Option<Weight>,
+}
+
+impl Linear {
+    /// From `weight` and `bias` of the scope.
+    pub fn open(scope: &Scope<'_>, inputs: i64, outputs: i64) -> Result<Self> {
+        let weight = scope.tensor("weight", &[outputs, inputs])?;
+        Ok(Self { weight, bias: Some(scope.tensor("bias", &[outputs])?) })
+    }
+
+    /// From `weight` of the scope alone.
+    pub fn open_without_bias(scope: &Scope<'_>, inputs: i64, outputs: i64) -> Result<Self> {
+        Ok(Self { weight: scope.tensor("weight", &[outputs, inputs])?, bias: None })
+    }
+
+    /// `(…, inputs)` to `(…, outputs)`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_linear(&self.weight, self.bias.as_deref())?)
+    }
+}
+
+/// A table of rows.
+#[derive(Debug)]
+pub struct Embedding {
+    weight: Weight,
+}
+
+impl Embedding {
+    /// From `weight` of the scope.
+    pub fn open(scope: &Scope<'_>, rows: i64, width: i64) -> Result<Self> {
+        Ok(Self { weight: scope.tensor("weight", &[rows, width])? })
+    }
+
+    /// `(…)` of row numbers to `(…, width)`. The numbers must be within the table.
+    pub fn forward(&self, rows: &Tensor) -> Result<Tensor> {
+        Ok(Tensor::f_embedding(&self.weight, rows, -1, false, false)?)
+    }
+
+    /// The first `count` rows, copied: `(count, width)`.
+    pub fn first_rows(&self, count: i64) -> Result<Tensor> {
+        Ok(self.weight.f_narrow_copy(0, 0, count)?)
+    }
+}

@@ -1,0 +1,14 @@
+//! The layers that the models are built from. A layer owns its weights and computes; it knows no config file
+//! and no model. All calls into libtorch are fallible ones.
+
+mod activation;
+pub mod attention;
+mod conv;
+mod linear;
+mod norm;
+mod sinusoid;
+
+pub use conv::{Conv2d, upsample_nearest};
+pub use linear::{Embedding, Linear};
+pub use norm::{GroupNorm, LayerNorm};
+pub use sinusoid::Sinusoid;

@@ -1,0 +1,70 @@
+//! What turns a request into pictures: text encoders, noise, schedule, UNet and VAE in order. Pipelines know no
+//! queue, no socket and no file but the model's.
+
+mod guidance;
+mod noise;
+mod pixels;
+mod sdxl;
+mod size;
+mod step;
+
+use std::ops::ControlFlow;
+
+use serde_json::{Map, Value};
+use tch::Tensor;
+
+pub use noise::unit_noise;
+pub use sdxl::Sdxl;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextToImage {
+    /// What the picture shows.
+    pub prompt: String,
+    /// What it must not show; absent and empty differ where the pipeline says `force_zeros_for_empty_prompt`.
+    pub negative_prompt: Option<String>,
+    /// One picture for each, in this order.
+    pub seeds: Vec<u64>,
+    /// Denoising steps.
+    pub steps: u32,
+    /// Classifier-free guidance; computed only above 1.
+    pub guidance_scale: f64,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Keys in place of those of the model's own schedule.
+    pub scheduler: Option<Map<String, Value>>,
+}
+
+/// A picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// The seed of its noise.
+    pub seed: u64,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Rows of red, green and blue bytes.
+    pub rgb: Vec<u8>,
+}
+
+/// Is told how a request goes, on the thread that computes. All but the end of a step may be left out.
+pub trait Observer {
+    /// The prompts are encoded.
+    fn encoded(&mut self) {}
+
+    /// `step` (from 1) of `steps` of the picture at `image` (from 0) is done. Break ends the request here.
+    fn step(&mut self, image: u32, step: u32, steps: u32) -> ControlFlow<()>;
+
+    /// The picture at `image` is done.
+    fn picture(&mut self, _image: u32, _picture: &Picture) {}
+
+    /// Something goes otherwise than asked; a sentence for people.
+    fn warn(&mut self, _message: &str) {}
+
+    /// What was computed on the way, under the name that the parity fixtures use. Names of the first picture stand
+    /// alone, those of picture `n` begin with `image_n.`.
+    fn dump(&mut self, _name: &str, _tensor: &Tensor) {}
+}

@@ -1,0 +1,34 @@
+//! The noise that pictures are made from.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::Result;
+
+/// Unit noise of this shape, single precision, on the CPU: the numbers of PyTorch's
+/// `torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))`. Drawn for one picture at a time and never
+/// in half precision, so that a seed means the same picture everywhere: half-precision draws are other numbers.
+///
+/// It reseeds libtorch's one generator, so it must not run on two threads at once.
+pub fn unit_noise(seed: u64, shape: &[i64]) -> Result<Tensor> {
+    tch::manual_seed(seed.cast_signed());
+    Ok(Tensor::f_randn(shape, (Kind::Float, Device::Cpu))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unit_noise;
+
+    /// From PyTorch 2.11: `torch.randn((1, 4, 8, 8), generator=torch.Generator("cpu").manual_seed(seed))`.
+    #[test]
+    fn is_the_noise_of_a_pytorch_generator() {
+        for (seed, expected) in [
+            (7, [-0.820_134_5_f32, 0.395_631_16, 0.898_908_5]),
+            ((1 << 53) - 1, [-2.664_297_6, -1.091_048_6, 0.451_447_43]),
+        ] {
+            let noise = unit_noise(seed, &[1, 4, 8, 8]).unwrap();
+            let values = Vec::<f32>::try_from(noise.flatten(0, -1)).unwrap();
+            assert_eq!(values.get(..3).unwrap(), expected, "seed {seed}");
+            assert_eq!(unit_noise(seed, &[1, 4, 8, 8]).unwrap(), noise);
+        }
+    }
+}

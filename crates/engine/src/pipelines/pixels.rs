@@ -1,0 +1,56 @@
+//! From the decoder's numbers to bytes.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::{Error, Result};
+
+/// -1…1 to 0…1, cut off outside, in single precision on the CPU.
+pub fn to_unit_range(decoded: &Tensor) -> Result<Tensor> {
+    let image = decoded.f_mul_scalar(0.5)?.f_add_scalar_(0.5)?.f_clamp_(0.0, 1.0)?;
+    Ok(image.f_to(Device::Cpu)?.f_totype(Kind::Float)?)
+}
+
+/// `(1, 3, h, w)` in 0…1 to rows of red, green and blue bytes; halves are rounded to even, as NumPy does.
+pub fn to_rgb(image: &Tensor) -> Result<Vec<u8>> {
+    let (batch, channels, height, width) = image.size4()?;
+    if (batch, channels) != (1, 3) {
+        return Err(Error::broken(format!("vae: decodes to {channels} channels, a picture has 3")));
+    }
+    let bytes = image.f_squeeze_dim(0)?.f_permute([1, 2, 0])?.f_mul_scalar(255.0)?.f_round_()?;
+    // A NaN has no byte; as black it would pass for a picture.
+    if bytes.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+        return Err(Error::internal("the picture came out as not-a-number")
+            .with_hint("compute in fp32 or bf16: fp16 overflows in some models"));
+    }
+    let bytes = bytes.f_totype(Kind::Uint8)?.f_contiguous()?;
+    let count = usize::try_from(height * width * 3).unwrap_or_default();
+    let mut rgb = vec![0; count];
+    bytes.f_copy_data_u8(&mut rgb, count)?;
+    Ok(rgb)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Tensor;
+
+    use super::{to_rgb, to_unit_range};
+
+    #[test]
+    fn channels_become_pixels_and_halves_round_to_even() {
+        // Two pixels: 0.5/255 and 1.5/255 are halves, 2 is cut off.
+        let decoded = [0.5, 1.5, 2.5, -3.0, 254.5, 600.0].map(|byte: f32| byte / 255.0 * 2.0 - 1.0);
+        let image = to_unit_range(&Tensor::from_slice(&decoded).view([1, 3, 1, 2])).unwrap();
+        assert_eq!(to_rgb(&image).unwrap(), [0, 2, 254, 2, 0, 255]);
+    }
+
+    #[test]
+    fn not_a_number_is_no_picture() {
+        let error = to_rgb(&Tensor::from_slice(&[f32::NAN; 3]).view([1, 3, 1, 1])).unwrap_err();
+        assert!(error.to_string().contains("not-a-number"), "{error}");
+    }
+
+    #[test]
+    fn four_channels_are_no_picture() {
+        assert!(to_rgb(&Tensor::from_slice(&[0.0_f32; 4]).view([1, 4, 1, 1])).is_err());
+    }
+}

@@ -1,0 +1,81 @@
+//! Prompts to token ids, as transformers' `CLIPTokenizer` does it. It weighs no words and splits no long prompts: what
+//! does not fit is cut off and handed back.
+
+mod clip;
+mod special;
+
+use std::path::Path;
+
+use tokenizers::{Tokenizer, TruncationParams};
+
+use crate::{Error, Result};
+use special::Settings;
+
+/// A tokenizer folder of a diffusers pipeline.
+#[derive(Debug)]
+pub struct ClipTokenizer {
+    tokenizer: Tokenizer,
+    pad: i64,
+    length: usize,
+}
+
+/// A prompt as the text encoder takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// Exactly [`ClipTokenizer::length`] ids: begin, words, end, padding.
+    pub ids: Vec<i64>,
+    /// The end of the prompt that did not fit, if any.
+    pub truncated: Option<String>,
+}
+
+impl ClipTokenizer {
+    /// Opens a folder that has `tokenizer.json`, or `vocab.json` and `merges.txt`; where it has both, the first, as
+    /// transformers 5 does. Settings are read from `tokenizer_config.json` and `special_tokens_map.json`.
+    pub fn open(folder: &Path) -> Result<Self> {
+        Self::open_inner(folder)
+            .map_err(|error| error.within(folder.file_name().unwrap_or(folder.as_os_str()).display()))
+    }
+
+    fn open_inner(folder: &Path) -> Result<Self> {
+        let settings = Settings::read(folder)?;
+        let mut tokenizer = if folder.join("tokenizer.json").is_file() {
+            Tokenizer::from_file(folder.join("tokenizer.json")).map_err(|error| broken("tokenizer.json", &error))?
+        } else {
+            clip::from_vocab_and_merges(folder, &settings)?
+        };
+        settings.add_to(&mut tokenizer)?;
+        let pad = settings.pad_id(&tokenizer)?;
+        let length = settings.length;
+        // A file may carry the truncation and padding of whoever saved it last; ours are the pipeline's.
+        tokenizer.with_padding(None);
+        let truncation = TruncationParams { max_length: length, ..TruncationParams::default() };
+        tokenizer.with_truncation(Some(truncation)).map_err(|error| broken("model_max_length", &error))?;
+        Ok(Self { tokenizer, pad, length })
+    }
+
+    /// How many ids every prompt becomes.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The ids of a prompt.
+    pub fn encode(&self, prompt: &str) -> Result<Encoded> {
+        let encoding = self
+            .tokenizer
+            .encode(prompt, true)
+            .map_err(|error| Error::invalid(format!("the prompt cannot be tokenized: {error}")))?;
+        let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
+        ids.resize(self.length, self.pad);
+        let truncated = encoding.get_overflowing().first().map(|rest| {
+            let words =
+                rest.get_offsets().iter().zip(rest.get_special_tokens_mask()).filter(|(_, special)| **special == 0);
+            let start = words.map(|((start, _), _)| *start).min().unwrap_or(prompt.len());
+            prompt.get(start..).unwrap_or_default().trim().to_owned()
+        });
+        Ok(Encoded { ids, truncated })
+    }
+}
+
+fn broken(what: &str, error: &tokenizers::Error) -> Error {
+    Error::broken(format!("{what}: {error}"))
+}

@@ -1,0 +1,105 @@
+//! All tensors of one component by name.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use easel_catalog::{Component, SafetensorsFile, TensorInfo};
+use memmap2::Mmap;
+use tch::{Device, Kind};
+
+use super::Scope;
+use super::weight::{self, Weight};
+use crate::{Error, Result};
+
+/// All tensors of one component by name. A model takes what it needs through a [`Scope`]; what nobody
+/// took can be asked for afterwards.
+#[derive(Debug)]
+pub struct WeightMap {
+    component: String,
+    tensors: HashMap<String, (TensorInfo, Arc<Mmap>)>,
+    taken: RefCell<HashSet<String>>,
+    device: Device,
+    kind: Kind,
+}
+
+impl WeightMap {
+    /// Maps the weights files of a component of a model folder.
+    pub fn of(component: &Component, device: Device, kind: Kind) -> Result<Self> {
+        let files = component.weights().map_err(|e| Error::from(e).within(&component.name))?;
+        Self::open(&component.name, files, device, kind)
+    }
+
+    /// Maps these files; `component` is how errors call it.
+    pub fn open(component: &str, files: Vec<SafetensorsFile>, device: Device, kind: Kind) -> Result<Self> {
+        let mut tensors = HashMap::new();
+        for file in files {
+            let map = weight::map_file(&file).map_err(|e| e.within(component))?;
+            for info in file.tensors {
+                tensors.insert(info.name.clone(), (info, Arc::clone(&map)));
+            }
+        }
+        let taken = RefCell::default();
+        Ok(Self { component: component.to_owned(), tensors, taken, device, kind })
+    }
+
+    /// The names that begin at the root.
+    pub fn root(&self) -> Scope<'_> {
+        Scope::new(self)
+    }
+
+    /// Where the tensors go.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// What the tensors are converted to.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What this component is called.
+    pub fn component(&self) -> &str {
+        &self.component
+    }
+
+    /// Whether there is a tensor of this name.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The tensor of this name, which must have this shape.
+    pub(super) fn take(&self, name: &str, shape: &[i64]) -> Result<Weight> {
+        let Some((info, map)) = self.tensors.get(name) else {
+            return Err(Error::broken(format!(
+                "{}: tensor {name} of shape {shape:?} is missing from the weights",
+                self.component
+            )));
+        };
+        let fits = info.shape.len() == shape.len()
+            && info.shape.iter().zip(shape).all(|(&found, &needed)| u64::try_from(needed) == Ok(found));
+        if !fits {
+            return Err(Error::broken(format!(
+                "{}: tensor {name} has shape {:?} in the file, the config needs {shape:?}",
+                self.component, info.shape
+            )));
+        }
+        self.taken.borrow_mut().insert(name.to_owned());
+        weight::read(map, info, self.kind, self.device).map_err(|e| e.within(&self.component))
+    }
+
+    /// A sentence about tensors that no part of the model took, unless `known` explains all of them.
+    pub fn left_over(&self, known: impl Fn(&str) -> bool) -> Option<String> {
+        let taken = self.taken.borrow();
+        let mut names: Vec<&str> =
+            self.tensors.keys().map(String::as_str).filter(|name| !taken.contains(*name) && !known(name)).collect();
+        names.sort_unstable();
+        let shown = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+        let more = match names.len() {
+            0 => return None,
+            1..=3 => String::new(),
+            n => format!(" and {} more", n - 3),
+        };
+        Some(format!("{}: the weights hold tensors that the config has no place for: {shown}{more}", self.component))
+    }
+}

@@ -1,0 +1,341 @@
+//! The worker with models that only count: order, cancelling, panics, memory, what stays open.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+use easel_engine_protocol::{Dtype, ModelSource, PipelineKind};
+use tempfile::TempDir;
+
+use super::*;
+use crate::pipelines::{Observer, Picture, TextToImage};
+
+/// How long anything here may take at most; far more than it does.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A model that does what its prompt says.
+struct Counting {
+    generated: Arc<AtomicU32>,
+}
+
+impl Model for Counting {
+    fn generate(&self, request: &TextToImage, observer: &mut dyn Observer) -> Result<Vec<Picture>> {
+        let nth = self.generated.fetch_add(1, Ordering::SeqCst);
+        observer.encoded();
+        let out_of_memory = || Error::new(EngineErrorKind::OutOfMemory, "no memory");
+        for (image, seed) in (0..).zip(&request.seeds) {
+            for step in 1..=request.steps {
+                match request.prompt.as_str() {
+                    "panic" => panic!("as asked"),
+                    "slow" => thread::sleep(Duration::from_millis(20)),
+                    _ => {}
+                }
+                if observer.step(image, step, request.steps).is_break() {
+                    return Err(Error::cancelled());
+                }
+            }
+            let side = request.width;
+            let rgb = vec![7; 3 * side as usize * side as usize];
+            observer.picture(image, &Picture { seed: *seed, width: side, height: side, rgb });
+            match request.prompt.as_str() {
+                "memory once" if nth == 0 => return Err(out_of_memory()),
+                "memory" => return Err(out_of_memory()),
+                _ => {}
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// A worker on the processor, and what its models counted.
+struct Bench {
+    worker: Worker,
+    opened: Arc<AtomicU32>,
+    generated: Arc<AtomicU32>,
+    models: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (opened, generated) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
+        let (open_count, generate_count) = (Arc::clone(&opened), Arc::clone(&generated));
+        let open: Open = Arc::new(move |source: &ModelSource, _, _| {
+            open_count.fetch_add(1, Ordering::SeqCst);
+            if source.path.ends_with("broken") {
+                return Err(Error::broken("broken"));
+            }
+            Ok(Box::new(Counting { generated: Arc::clone(&generate_count) }) as Box<dyn Model>)
+        });
+        let models = TempDir::new().unwrap();
+        for name in ["one", "two", "broken"] {
+            std::fs::create_dir(models.path().join(name)).unwrap();
+        }
+        let worker = Worker::start(&[DeviceName::Cpu], None, &open).unwrap();
+        Self { worker, opened, generated, models }
+    }
+
+    fn job(&self, prompt: &str) -> GenerateJob {
+        GenerateJob {
+            model: ModelSource { path: self.models.path().join("one"), pipeline: PipelineKind::Sdxl },
+            prompt: prompt.to_owned(),
+            negative_prompt: None,
+            seeds: vec![7],
+            steps: 3,
+            guidance_scale: 5.0,
+            width: 8,
+            height: 8,
+            scheduler: None,
+            dtype: None,
+            device: None,
+        }
+    }
+
+    fn with_model(&self, name: &str) -> GenerateJob {
+        let path = self.models.path().join(name);
+        GenerateJob { model: ModelSource { path, pipeline: PipelineKind::Sdxl }, ..self.job("") }
+    }
+
+    fn submit(&self, request: GenerateJob) -> Job {
+        self.worker.submit(request, JobOptions::default()).unwrap()
+    }
+
+    fn run(&self, request: GenerateJob) -> Vec<Event> {
+        to_end(self.submit(request))
+    }
+
+    fn opened(&self) -> u32 {
+        self.opened.load(Ordering::SeqCst)
+    }
+
+    /// A job that runs for many seconds, once it has made its first step.
+    fn slow(&self) -> Job {
+        let mut job = self.submit(GenerateJob { steps: 1000, ..self.job("slow") });
+        while !matches!(job.blocking_next().unwrap(), Event::Step { .. }) {}
+        job
+    }
+
+    fn wait_until_idle(&self) {
+        let begun = Instant::now();
+        while self.worker.running() + self.worker.queued() > 0 {
+            assert!(begun.elapsed() < LIMIT, "the worker does not come to rest");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// All events of a job, in bounded time.
+fn to_end(mut job: Job) -> Vec<Event> {
+    let (done, all) = mpsc::channel();
+    thread::Builder::new()
+        .spawn(move || {
+            let mut events = Vec::new();
+            while let Some(event) = job.blocking_next() {
+                events.push(event);
+            }
+            done.send(events).unwrap();
+        })
+        .unwrap();
+    all.recv_timeout(LIMIT).expect("the job does not end")
+}
+
+fn failure(events: &[Event]) -> EngineErrorKind {
+    match events.last() {
+        Some(Event::Failed { error }) => error.kind,
+        other => panic!("not a failure: {other:?}"),
+    }
+}
+
+fn images(events: &[Event]) -> Vec<u32> {
+    let image = |event: &Event| if let Event::Image { image, .. } = event { Some(*image) } else { None };
+    events.iter().filter_map(image).collect()
+}
+
+fn is_done(events: &[Event]) -> bool {
+    matches!(events.last(), Some(Event::Done { .. }))
+}
+
+#[test]
+fn events_come_in_order_and_end_with_one_last() {
+    let bench = Bench::new();
+    let events = bench.run(GenerateJob { seeds: vec![7, 9], ..bench.job("") });
+    let names: Vec<String> = events
+        .iter()
+        .map(|event| match event {
+            Event::Queued { ahead } => format!("queued {ahead}"),
+            Event::Loading => "loading".to_owned(),
+            Event::Warning { message } => message.clone(),
+            Event::Step { image, step, steps } => format!("{image} {step}/{steps}"),
+            Event::Image { image, seed, .. } => format!("image {image} of {seed}"),
+            Event::Done { .. } => "done".to_owned(),
+            Event::Failed { error } => format!("failed {error}"),
+        })
+        .collect();
+    let expected = [
+        "queued 0",
+        "loading",
+        "0 1/3",
+        "0 2/3",
+        "0 3/3",
+        "image 0 of 7",
+        "1 1/3",
+        "1 2/3",
+        "1 3/3",
+        "image 1 of 9",
+        "done",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn a_dropped_job_is_cancelled_within_a_step_and_the_next_one_runs() {
+    let bench = Bench::new();
+    let job = bench.slow();
+    let dropped = Instant::now();
+    drop(job);
+    bench.wait_until_idle();
+    assert!(dropped.elapsed() < Duration::from_secs(5), "a step takes 20 ms, cancelling took {:?}", dropped.elapsed());
+    assert!(is_done(&bench.run(bench.job(""))));
+}
+
+#[test]
+fn a_job_that_is_dropped_while_it_waits_never_runs() {
+    let bench = Bench::new();
+    let first = bench.slow();
+    let mut second = bench.submit(bench.job(""));
+    assert_eq!(second.blocking_next(), Some(Event::Queued { ahead: 1 }));
+    assert_eq!(bench.worker.queued(), 1);
+    drop(second);
+    assert_eq!(bench.worker.queued(), 0);
+    drop(first);
+    bench.wait_until_idle();
+    assert_eq!(bench.generated.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn the_queue_has_a_bound_that_dropped_jobs_do_not_fill() {
+    let bench = Bench::new();
+    let running = bench.slow();
+    let mut waiting: Vec<Job> = (0..64).map(|_| bench.submit(bench.job(""))).collect();
+    let refused = bench.worker.submit(bench.job(""), JobOptions::default()).unwrap_err();
+    assert_eq!(refused.kind(), EngineErrorKind::Overloaded);
+    waiting.pop();
+    waiting.push(bench.submit(bench.job("")));
+    drop(running);
+    assert!(waiting.into_iter().all(|job| is_done(&to_end(job))));
+}
+
+#[test]
+fn a_panic_ends_the_job_and_not_the_worker() {
+    let bench = Bench::new();
+    let events = bench.run(bench.job("panic"));
+    assert_eq!(failure(&events), EngineErrorKind::Internal);
+    assert!(format!("{events:?}").contains("as asked"));
+    assert!(bench.worker.models().is_empty(), "what a panic left is not used again");
+    assert!(is_done(&bench.run(bench.job(""))));
+    assert_eq!(bench.opened(), 2);
+}
+
+#[test]
+fn out_of_memory_closes_the_model_and_tries_once_more() {
+    let bench = Bench::new();
+    let events = bench.run(GenerateJob { seeds: vec![1, 2], ..bench.job("memory once") });
+    assert!(is_done(&events), "{events:?}");
+    assert_eq!(images(&events), [0, 1], "a picture that was sent is not sent again");
+    assert_eq!((bench.opened(), bench.generated.load(Ordering::SeqCst)), (2, 2));
+
+    let events = bench.run(bench.job("memory"));
+    assert_eq!(failure(&events), EngineErrorKind::OutOfMemory);
+    assert_eq!(bench.generated.load(Ordering::SeqCst), 4, "twice and no more");
+    assert!(bench.worker.models().is_empty());
+    assert!(is_done(&bench.run(bench.job(""))));
+}
+
+#[test]
+fn the_last_model_stays_open_until_another_one_stands() {
+    let bench = Bench::new();
+    let open = |path: &Path| bench.worker.models().iter().any(|model| model.path == path);
+    let (one, two) = (bench.models.path().join("one"), bench.models.path().join("two"));
+    assert!(is_done(&bench.run(bench.job(""))));
+    let again = bench.run(bench.job(""));
+    assert!(!again.contains(&Event::Loading));
+    assert_eq!(bench.opened(), 1);
+    assert_eq!(failure(&bench.run(bench.with_model("broken"))), EngineErrorKind::ModelBroken);
+    assert!(open(&one), "a model that does not open pushes no other out");
+    assert!(is_done(&bench.run(bench.with_model("two"))));
+    assert!(open(&two) && !open(&one));
+    let other_dtype = GenerateJob { dtype: Some(Dtype::Bf16), ..bench.with_model("two") };
+    assert!(bench.run(other_dtype).contains(&Event::Loading));
+    assert_eq!(bench.worker.models()[0].dtype, Dtype::Bf16);
+}
+
+#[test]
+fn a_model_whose_files_changed_is_opened_again() {
+    let bench = Bench::new();
+    bench.run(bench.job(""));
+    let unet = bench.models.path().join("one/unet");
+    std::fs::create_dir(&unet).unwrap();
+    std::fs::write(unet.join("weights"), "new").unwrap();
+    assert!(bench.run(bench.job("")).contains(&Event::Loading));
+    assert!(!bench.run(bench.job("")).contains(&Event::Loading));
+}
+
+#[test]
+fn closing_fails_who_waits_and_cancels_who_runs_after_the_grace() {
+    let bench = Bench::new();
+    let running = bench.slow();
+    let waiting = bench.submit(bench.job(""));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let begun = Instant::now();
+    assert!(runtime.block_on(bench.worker.close(Duration::from_millis(200))));
+    assert!(begun.elapsed() >= Duration::from_millis(200) && begun.elapsed() < LIMIT);
+    assert_eq!(failure(&to_end(waiting)), EngineErrorKind::Cancelled);
+    assert_eq!(failure(&to_end(running)), EngineErrorKind::Cancelled);
+    let refused = bench.worker.submit(bench.job(""), JobOptions::default()).unwrap_err();
+    assert_eq!(refused.kind(), EngineErrorKind::Overloaded);
+}
+
+#[test]
+fn closing_lets_a_short_job_end() {
+    let bench = Bench::new();
+    let job = bench.submit(GenerateJob { steps: 10, ..bench.job("slow") });
+    while bench.worker.running() == 0 {
+        thread::yield_now();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    assert!(runtime.block_on(bench.worker.close(LIMIT)));
+    assert!(is_done(&to_end(job)));
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_the_name_of_its_field() {
+    let bench = Bench::new();
+    let job = || bench.job("");
+    let cases = [
+        ("steps", GenerateJob { steps: 0, ..job() }),
+        ("steps", GenerateJob { steps: 1001, ..job() }),
+        ("width", GenerateJob { width: 0, ..job() }),
+        ("width", GenerateJob { width: 12, ..job() }),
+        ("height", GenerateJob { height: 4104, ..job() }),
+        ("height", GenerateJob { height: u32::MAX, ..job() }),
+        ("guidance_scale", GenerateJob { guidance_scale: -0.1, ..job() }),
+        ("guidance_scale", GenerateJob { guidance_scale: f64::NAN, ..job() }),
+        ("guidance_scale", GenerateJob { guidance_scale: f64::INFINITY, ..job() }),
+        ("seeds", GenerateJob { seeds: vec![], ..job() }),
+        ("seeds", GenerateJob { seeds: vec![0; 65], ..job() }),
+        ("pixels", GenerateJob { seeds: vec![0; 5], width: 4096, height: 4096, ..job() }),
+        ("prompt", GenerateJob { prompt: "x".repeat(MAX_PROMPT_BYTES + 1), ..job() }),
+        ("negative_prompt", GenerateJob { negative_prompt: Some("x".repeat(MAX_PROMPT_BYTES + 1)), ..job() }),
+        ("device", GenerateJob { device: Some("tpu".to_owned()), ..job() }),
+    ];
+    for (field, request) in cases {
+        let error = bench.worker.submit(request, JobOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), EngineErrorKind::InvalidRequest);
+        assert!(error.to_string().contains(field), "`{field}` is not named: {error}");
+    }
+    let absent = GenerateJob { device: Some("cuda:200".to_owned()), ..job() };
+    let error = bench.worker.submit(absent, JobOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), EngineErrorKind::DeviceUnavailable);
+    assert_eq!(bench.generated.load(Ordering::SeqCst), 0);
+}
