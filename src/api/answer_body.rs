@@ -1,0 +1,94 @@
+//! A JSON answer with pictures in it, encoded as base64 while it is sent.
+//!
+//! The base64 of a picture never lies in memory as a whole, and a slow reader holds back the encoding.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+
+/// Bytes of a picture that are encoded at a time; a multiple of 3, so that only the last piece is padded.
+const PIECE: usize = 48 * 1024;
+
+/// A part of the answer.
+#[derive(Debug, Clone)]
+pub(super) enum Segment {
+    /// Sent as it is.
+    Text(Bytes),
+    /// Sent as base64.
+    Base64(Bytes),
+}
+
+/// The answer.
+#[derive(Debug)]
+pub(super) struct AnswerBody {
+    segments: VecDeque<Segment>,
+    length: u64,
+}
+
+impl AnswerBody {
+    /// The segments one after the other.
+    pub(super) fn new(segments: Vec<Segment>) -> Self {
+        let length = segments.iter().map(Segment::length).sum();
+        Self { segments: segments.into(), length }
+    }
+}
+
+impl Segment {
+    fn length(&self) -> u64 {
+        let bytes = match self {
+            Self::Text(text) => text.len(),
+            Self::Base64(bytes) => bytes.len().div_ceil(3) * 4,
+        };
+        bytes as u64
+    }
+}
+
+impl MessageBody for AnswerBody {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.length)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        Poll::Ready(match self.segments.pop_front() {
+            None => None,
+            Some(Segment::Text(text)) => Some(Ok(text)),
+            Some(Segment::Base64(mut bytes)) => {
+                let piece = bytes.split_to(PIECE.min(bytes.len()));
+                if !bytes.is_empty() {
+                    self.segments.push_front(Segment::Base64(bytes));
+                }
+                Some(Ok(STANDARD.encode(piece).into()))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_web::test]
+    async fn the_pieces_are_the_base64_of_the_whole_and_as_long_as_said() -> Result<(), Box<dyn std::error::Error>> {
+        for length in [0, 1, 2, 3, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 2] {
+            let picture: Vec<u8> = (0..length).map(|index| u8::try_from(index % 251).unwrap_or(0)).collect();
+            let body = AnswerBody::new(vec![
+                Segment::Text("<".into()),
+                Segment::Base64(picture.clone().into()),
+                Segment::Text(">".into()),
+            ]);
+            let said = body.length;
+            let Ok(sent) = actix_web::body::to_bytes(body).await;
+            assert_eq!(sent, format!("<{}>", STANDARD.encode(&picture)));
+            assert_eq!(said, sent.len() as u64);
+        }
+        Ok(())
+    }
+}

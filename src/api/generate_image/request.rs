@@ -1,0 +1,294 @@
+//! The body of `POST /api/generate-image`, and how it becomes a [`GenerationRequest`].
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use actix_web::http::header::HeaderMap;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::api::error::{ApiError, Code};
+use crate::api::fields::{Unread, Whole, invalid};
+use crate::api::state::Bounds;
+use crate::generation::{
+    AspectRatio, FallbackPolicy, GenerationRequest, ImageFormat, ImageSize, Seed, SizeWish, Target,
+};
+
+/// The longest side that anything is asked for, whatever a provider could do.
+const MAX_SIDE: i64 = 16384;
+
+/// What is wished for. `null` is the same as leaving a field out. Fields marked "not in this build" answer 422
+/// `unsupported` when they hold something.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct GenerateImageRequest {
+    /// What the pictures show.
+    #[schema(min_length = 1, max_length = 32000)]
+    prompt: String,
+    /// What they must not show.
+    #[schema(max_length = 32000)]
+    negative_prompt: Option<String>,
+    /// A provider's id or alias.
+    #[schema(max_length = 256)]
+    provider: Option<String>,
+    /// A model key, `provider/key`, or an alias.
+    #[schema(max_length = 256)]
+    model: Option<String>,
+    /// Whether the next provider is tried when one fails. Absent: `auto` when neither a provider nor a model is
+    /// named, else `never`.
+    fallback: Option<FallbackField>,
+    /// How many pictures. Default 1.
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 10)]
+    n: Option<Whole>,
+    /// Pixels across; with `height`. Default: the model's. A hard wish.
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 16384)]
+    width: Option<Whole>,
+    /// Pixels down; with `width`.
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 16384)]
+    height: Option<Whole>,
+    /// `width` and `height` in one, such as `1024x1024`.
+    #[schema(pattern = "^[0-9]{1,5}x[0-9]{1,5}$")]
+    size: Option<String>,
+    /// Such as `16:9`: the provider's nearest size.
+    #[schema(pattern = "^[0-9]{1,3}:[0-9]{1,3}$")]
+    aspect_ratio: Option<String>,
+    /// From 0; picture i uses seed + i. Absent or -1: the provider draws one.
+    #[schema(value_type = Option<i64>, minimum = -1, maximum = 9_007_199_254_740_991_i64)]
+    seed: Option<Whole>,
+    /// Denoising steps. Default: the model's.
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 1000)]
+    steps: Option<Whole>,
+    /// Classifier-free guidance. Default: the model's.
+    #[schema(minimum = 0, maximum = 100)]
+    guidance_scale: Option<f64>,
+    /// A scheduler by its name. Default: the model's.
+    #[schema(min_length = 1, max_length = 64)]
+    scheduler: Option<String>,
+    /// Not in this build: it needs `image`.
+    #[schema(value_type = Option<f64>)]
+    strength: Option<Unread>,
+    /// Soft wishes (seed, negative_prompt, steps, guidance_scale, scheduler) are honoured or the provider is passed
+    /// over. Default false.
+    strict: Option<bool>,
+    /// Not in this build.
+    #[schema(value_type = Option<String>)]
+    image: Option<Unread>,
+    /// Not in this build.
+    #[schema(value_type = Option<String>)]
+    mask: Option<Unread>,
+    /// Not in this build; an empty list is fine.
+    #[schema(value_type = Option<Vec<String>>)]
+    reference_images: Option<Unread>,
+    /// Not in this build; an empty list is fine.
+    #[schema(value_type = Option<Vec<Object>>)]
+    loras: Option<Unread>,
+    /// Not in this build; an empty list is fine.
+    #[schema(value_type = Option<Vec<Object>>)]
+    controlnets: Option<Unread>,
+    /// The file format of the pictures. Absent: as the provider made them.
+    output_format: Option<FormatField>,
+    /// Not in this build.
+    #[schema(value_type = Option<i64>)]
+    output_quality: Option<Unread>,
+    /// How the pictures come. `url` is not in this build.
+    response_format: Option<ResponseFormatField>,
+    /// This build keeps no pictures: `auto` and `never` are the same, `any` is refused.
+    cache: Option<CacheField>,
+    /// The caller's own limit for the whole request in milliseconds; the process has its own, too.
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 3_600_000)]
+    timeout_ms: Option<Whole>,
+}
+
+/// `fallback`
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum FallbackField {
+    Auto,
+    Never,
+}
+
+/// `output_format`
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum FormatField {
+    Png,
+    Jpeg,
+    Webp,
+}
+
+/// `response_format`
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ResponseFormatField {
+    B64Json,
+    Url,
+}
+
+/// `cache`
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum CacheField {
+    Auto,
+    Any,
+    Never,
+}
+
+/// Headers that this build does not honour yet are refused rather than passed over.
+pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.contains_key("idempotency-key") { Err(unsupported("Idempotency-Key")) } else { Ok(()) }
+}
+
+impl GenerateImageRequest {
+    /// Checks everything that does not depend on a provider.
+    pub(super) fn check(self, bounds: &Bounds) -> Result<GenerationRequest, ApiError> {
+        self.refuse_unsupported()?;
+        let size = self.size_wish()?;
+        check_text("prompt", &self.prompt, bounds.max_prompt_chars)?;
+        if self.prompt.trim().is_empty() {
+            return Err(invalid("prompt", "more than blank"));
+        }
+        if let Some(text) = &self.negative_prompt {
+            check_text("negative_prompt", text, bounds.max_prompt_chars)?;
+        }
+        for (field, name) in [("provider", &self.provider), ("model", &self.model), ("scheduler", &self.scheduler)] {
+            if name.as_ref().is_some_and(|name| name.trim().is_empty() || name.len() > 256) {
+                return Err(invalid(field, "a name of 1 to 256 bytes"));
+            }
+        }
+        if self.guidance_scale.is_some_and(|scale| !(0.0..=100.0).contains(&scale)) {
+            return Err(invalid("guidance_scale", "from 0 to 100"));
+        }
+        let count = positive("n", self.n, i64::from(bounds.max_images))?.unwrap_or(NonZeroU32::MIN);
+        let timeout = positive("timeout_ms", self.timeout_ms, 3_600_000)?;
+        Ok(GenerationRequest {
+            prompt: self.prompt,
+            negative_prompt: self.negative_prompt,
+            target: Target { provider: self.provider, model: self.model },
+            fallback: self.fallback.map(FallbackField::policy),
+            count,
+            size,
+            seed: seed(self.seed)?,
+            steps: positive("steps", self.steps, 1000)?,
+            guidance_scale: self.guidance_scale,
+            scheduler: self.scheduler,
+            strict: self.strict.unwrap_or(false),
+            output_format: self.output_format.map(FormatField::format),
+            timeout: timeout.map(|milliseconds| Duration::from_millis(milliseconds.get().into())),
+        })
+    }
+
+    fn refuse_unsupported(&self) -> Result<(), ApiError> {
+        for (field, given) in [
+            ("image", self.image),
+            ("mask", self.mask),
+            ("reference_images", self.reference_images),
+            ("loras", self.loras),
+            ("controlnets", self.controlnets),
+            ("strength", self.strength),
+            ("output_quality", self.output_quality),
+        ] {
+            if given == Some(Unread::Given) {
+                return Err(unsupported(field));
+            }
+        }
+        match self.response_format {
+            Some(ResponseFormatField::Url) => return Err(unsupported("response_format")),
+            Some(ResponseFormatField::B64Json) | None => {}
+        }
+        match self.cache {
+            Some(CacheField::Any) => Err(unsupported("cache")),
+            Some(CacheField::Auto | CacheField::Never) | None => Ok(()),
+        }
+    }
+
+    fn size_wish(&self) -> Result<SizeWish, ApiError> {
+        let sides = (side("width", self.width)?, side("height", self.height)?);
+        let named = [
+            ("width and height", sides.0.is_some() || sides.1.is_some()),
+            ("size", self.size.is_some()),
+            ("aspect_ratio", self.aspect_ratio.is_some()),
+        ];
+        let given: Vec<&str> = named.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        if given.len() > 1 {
+            let detail = format!("{} say the same thing twice", given.join(" and "));
+            return Err(ApiError::new(Code::ConflictingFields, detail, "send one of them"));
+        }
+        match sides {
+            (Some(width), Some(height)) => return Ok(SizeWish::Exact(ImageSize { width, height })),
+            (Some(_), None) => return Err(half_a_size("height")),
+            (None, Some(_)) => return Err(half_a_size("width")),
+            (None, None) => {}
+        }
+        if let Some(text) = &self.size {
+            let size: Option<ImageSize> = text.parse().ok();
+            let fits = |size: &ImageSize| i64::from(size.width.get().max(size.height.get())) <= MAX_SIDE;
+            let must = "two sides from 1 to 16384, such as \"1024x1024\"";
+            return size.filter(fits).map(SizeWish::Exact).ok_or_else(|| invalid("size", must));
+        }
+        let Some(text) = &self.aspect_ratio else { return Ok(SizeWish::ModelDefault) };
+        let ratio: Option<AspectRatio> = text.parse().ok();
+        let sane = |ratio: &AspectRatio| {
+            let (width, height) = (ratio.width.get(), ratio.height.get());
+            width.max(height) <= 999 && width <= height * 16 && height <= width * 16
+        };
+        let must = "a ratio such as \"16:9\", no slimmer than 1:16";
+        ratio.filter(sane).map(SizeWish::Aspect).ok_or_else(|| invalid("aspect_ratio", must))
+    }
+}
+
+impl FallbackField {
+    fn policy(self) -> FallbackPolicy {
+        match self {
+            Self::Auto => FallbackPolicy::Auto,
+            Self::Never => FallbackPolicy::Never,
+        }
+    }
+}
+
+impl FormatField {
+    fn format(self) -> ImageFormat {
+        match self {
+            Self::Png => ImageFormat::Png,
+            Self::Jpeg => ImageFormat::Jpeg,
+            Self::Webp => ImageFormat::Webp,
+        }
+    }
+}
+
+fn unsupported(field: &str) -> ApiError {
+    let detail = format!("this build does not support `{field}` yet with what was sent");
+    ApiError::new(Code::Unsupported, detail, format!("leave `{field}` out")).with_field(field)
+}
+
+fn half_a_size(missing: &str) -> ApiError {
+    let detail = format!("`{missing}` is missing: width and height come together");
+    ApiError::new(Code::MissingField, detail, format!("send `{missing}`, or `size` for both")).with_field(missing)
+}
+
+fn check_text(field: &str, text: &str, most: usize) -> Result<(), ApiError> {
+    if text.len() > most && text.chars().count() > most {
+        return Err(invalid(field, &format!("at most {most} characters")));
+    }
+    if text.contains('\0') { Err(invalid(field, "free of NUL characters")) } else { Ok(()) }
+}
+
+fn side(field: &str, value: Option<Whole>) -> Result<Option<NonZeroU32>, ApiError> {
+    positive(field, value, MAX_SIDE)
+}
+
+fn positive(field: &str, value: Option<Whole>, most: i64) -> Result<Option<NonZeroU32>, ApiError> {
+    let Some(Whole(value)) = value else { return Ok(None) };
+    let number = u32::try_from(value).ok().and_then(NonZeroU32::new).filter(|_| value <= most);
+    number.map(Some).ok_or_else(|| invalid(field, &format!("from 1 to {most}")))
+}
+
+fn seed(value: Option<Whole>) -> Result<Option<Seed>, ApiError> {
+    match value {
+        None | Some(Whole(-1)) => Ok(None),
+        Some(Whole(value)) => u64::try_from(value)
+            .ok()
+            .and_then(Seed::new)
+            .map(Some)
+            .ok_or_else(|| invalid("seed", "from 0 to 9007199254740991, or -1 for any")),
+    }
+}

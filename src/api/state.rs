@@ -1,0 +1,44 @@
+//! What the handlers and layers of all workers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::auth::Admin;
+use super::body_memory::BodyMemory;
+use super::hosts::Hosts;
+use super::in_flight::InFlight;
+use super::rate_limit::RateLimit;
+use crate::gateway::Gateway;
+
+/// Everything that a request meets.
+pub struct State {
+    /// Decides and does.
+    pub gateway: Gateway,
+    /// How much one request may ask.
+    pub bounds: Bounds,
+    /// Who may use an administrator's route.
+    pub admin: Admin,
+    /// Which names a request may be made to.
+    pub hosts: Hosts,
+    /// How often one caller may ask.
+    pub rate_limit: RateLimit,
+    /// The memory that bodies may take.
+    pub body_memory: BodyMemory,
+    /// What runs now.
+    pub in_flight: Arc<InFlight>,
+}
+
+/// How much one request may ask.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Longest JSON body in bytes.
+    pub json_limit: usize,
+    /// Time for a whole body.
+    pub body_timeout: Duration,
+    /// Pictures in one request.
+    pub max_images: u32,
+    /// Characters of a prompt.
+    pub max_prompt_chars: usize,
+    /// Whether prompts go to the log.
+    pub log_prompts: bool,
+}

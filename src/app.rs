@@ -1,0 +1,265 @@
+//! Builds everything once, binds, serves, drains and ends. Tests start this very app.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::middleware::from_fn;
+use actix_web::{App as HttpApp, HttpServer, web};
+
+use crate::api::{self, Admin, BodyMemory, Bounds, Hosts, InFlight, RateLimit, State};
+use crate::gateway::{Gateway, Registered, Registry, Routing};
+use crate::generation::{FallbackPolicy, ProviderId};
+use crate::providers::{BuildError, Environment, KINDS, Kind, Policy, layers};
+use crate::settings::{self, Fallback, Problem, Settings, nearest};
+use crate::state::StateDb;
+
+/// How often idle callers are forgotten.
+const FORGET_EVERY: Duration = Duration::from_mins(1);
+
+/// How long the connections that are left get once nothing runs any more.
+const CLOSING: Duration = Duration::from_millis(200);
+
+/// How long a client that is still sending gets to read why it was refused.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Workers beyond this gain nothing: pictures wait for providers, not for us.
+const MAX_WORKERS: usize = 4;
+
+/// Everything, bound to its address and not yet serving.
+pub struct App {
+    listener: TcpListener,
+    state: web::Data<State>,
+    server: settings::Server,
+}
+
+/// Why the app cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings contradict themselves or the kinds.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// The address cannot be used.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl App {
+    /// Builds the app and binds its address. Nothing is connected, started or read from the network.
+    pub fn build(settings: Settings) -> Result<Self, Error> {
+        let gateway = gateway(&settings)?;
+        for problem in gateway.routing_problems() {
+            tracing::warn!(problem, "[routing] names something that is not there");
+        }
+        let server = settings.server;
+        let address = server.address;
+        let listener = listen(address).map_err(|source| Error::Bind { address, source })?;
+        let bounds = Bounds {
+            json_limit: server.json_limit,
+            body_timeout: server.body_timeout,
+            max_images: settings.limits.max_images,
+            max_prompt_chars: settings.limits.max_prompt_chars,
+            log_prompts: settings.log.prompts,
+        };
+        let state = State {
+            gateway,
+            bounds,
+            admin: admin(&server),
+            hosts: Hosts::new(address, &server.allowed_hosts),
+            rate_limit: RateLimit::new(settings.limits.requests_per_minute, settings.limits.burst),
+            body_memory: BodyMemory::new(server.body_memory),
+            in_flight: Arc::new(InFlight::default()),
+        };
+        Ok(Self { listener, state: web::Data::new(state), server })
+    }
+
+    /// The address that it is bound to, with the port that the system chose for port 0.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` is done, then finishes what runs within `[server] drain`, or until `stop_now` is done.
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()>,
+        stop_now: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
+        let address = self.address()?;
+        let Self { listener, state, server } = self;
+        let shared = state.clone();
+        let http = HttpServer::new(move || {
+            HttpApp::new()
+                .app_data(shared.clone())
+                .configure(|config| utoipa_routes(config))
+                .configure(api::pages)
+                .wrap(from_fn(api::limit_caller))
+                .wrap(from_fn(api::check_host))
+                .wrap(from_fn(api::edge))
+        })
+        .workers(std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS))
+        .max_connections(server.max_connections)
+        .client_request_timeout(server.header_timeout)
+        .client_disconnect_timeout(CLOSE_WITHIN)
+        .keep_alive(server.keep_alive)
+        // Otherwise a handler goes on for a client that has left.
+        .h1_allow_half_closed(false)
+        .shutdown_timeout(server.drain.as_secs() + 1)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+        let handle = http.handle();
+        announce(address, &server);
+        let mut http = std::pin::pin!(http);
+        tokio::select! {
+            ended = &mut http => return ended,
+            () = stop => {}
+            () = keep_tidy(&state) => {}
+        }
+        tracing::info!(running = state.in_flight.running().len(), "shutting down");
+        state.in_flight.drain();
+        // Sent at once; the server is driven below.
+        let graceful = handle.stop(true);
+        tokio::select! {
+            _ = async { tokio::join!(graceful, &mut http) } => {}
+            () = async { state.in_flight.idle().await; tokio::time::sleep(CLOSING).await } => {}
+            () = tokio::time::sleep(server.drain) => {}
+            () = stop_now => {}
+        }
+        for cut in state.in_flight.running() {
+            tracing::warn!(
+                method = %cut.method,
+                path = ?cut.path,
+                request_id = %cut.request_id,
+                running_ms = u64::try_from(cut.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+                "cut off by the shutdown"
+            );
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Everything that `App::build` would refuse, without binding.
+pub fn check(settings: &Settings) -> Result<Vec<String>, settings::Error> {
+    Ok(gateway(settings)?.routing_problems())
+}
+
+fn utoipa_routes(config: &mut web::ServiceConfig) {
+    api::routes(&mut utoipa_actix_web::service_config::ServiceConfig::new(config));
+}
+
+async fn keep_tidy(state: &State) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        state.rate_limit.forget_idle();
+    }
+}
+
+/// A listener that a restarted process can have at once.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    // The standard library sets SO_REUSEADDR on Unix and a backlog that the system caps.
+    TcpListener::bind(address)
+}
+
+fn announce(address: SocketAddr, server: &settings::Server) {
+    tracing::info!(address = %address, "serving on http://{address}");
+    if !server.address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "not a loopback address: everyone who can reach it can make pictures at your cost, for there are no keys yet"
+        );
+    }
+}
+
+fn admin(server: &settings::Server) -> Admin {
+    let Some(token) = &server.admin_token else {
+        if server.address.ip().is_loopback() {
+            return Admin::Loopback;
+        }
+        return Admin::Nobody("set [server] admin_token = { env = \"EASEL_ADMIN_TOKEN\" }".to_owned());
+    };
+    token.resolve().map_or_else(
+        || {
+            tracing::warn!(variable = token.env, "[server] admin_token is not set: no one is an administrator");
+            Admin::Nobody(format!("set {} in the environment of Easel", token.env))
+        },
+        Admin::Token,
+    )
+}
+
+fn gateway(settings: &Settings) -> Result<Gateway, settings::Error> {
+    let mut problems = Vec::new();
+    let mut providers = Vec::new();
+    for (id, section) in settings.providers.iter().filter(|(_, section)| section.enabled) {
+        match register(settings, id, section) {
+            Ok(provider) => providers.push(provider),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(settings::Error { problems });
+    }
+    let routing = &settings.routing;
+    let named = |name: &Option<String>| name.clone().filter(|name| !name.trim().is_empty());
+    let routing = Routing {
+        default_provider: named(&routing.default_provider),
+        default_model: named(&routing.default_model),
+        fallback: routing.fallback.map(|fallback| match fallback {
+            Fallback::Auto => FallbackPolicy::Auto,
+            Fallback::Never => FallbackPolicy::Never,
+        }),
+        strict: routing.strict,
+        deadline: routing.deadline,
+    };
+    let store = Box::new(StateDb::new(&settings.storage.data_dir));
+    Ok(Gateway::new(Registry::new(providers), routing, store))
+}
+
+fn register(settings: &Settings, id: &str, section: &settings::Provider) -> Result<Registered, Problem> {
+    let kind = kind(id, section.kind.as_deref().unwrap_or_default())?;
+    let environment = Environment {
+        default_model: section.default_model.clone(),
+        library_roots: settings.library.roots.clone(),
+        hub_cache: settings::hub_cache(),
+        executable_dirs: settings::executable_dirs(),
+        data_dir: settings.storage.data_dir.clone(),
+    };
+    let provider_id = ProviderId::new(id);
+    let provider = kind.build(&provider_id, section.config.clone(), &environment).map_err(|error| match error {
+        BuildError::Config { key, message } => {
+            let separator = if key.is_empty() { "" } else { "." };
+            Problem::new(format!("providers.{id}.config{separator}{key}"), message)
+        }
+    })?;
+    let policy = Policy {
+        timeout: section.policy.timeout,
+        attempts: section.policy.attempts,
+        backoff: section.policy.backoff,
+    };
+    Ok(Registered {
+        id: provider_id,
+        kind: kind.name,
+        display_name: section.display_name.clone().unwrap_or_else(|| id.to_owned()),
+        description: section.description.clone(),
+        aliases: section.aliases.clone(),
+        priority: section.priority,
+        provider: layers::wrap(provider, &policy),
+    })
+}
+
+fn kind(id: &str, name: &str) -> Result<&'static Kind, Problem> {
+    KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
+        let known = || KINDS.iter().map(|kind| kind.name);
+        let hint = nearest(name, known()).map_or_else(
+            || format!("known kinds: {}", known().collect::<Vec<_>>().join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        Problem::new(format!("providers.{id}.kind"), format!("there is no kind `{name}`")).with_hint(hint)
+    })
+}

@@ -1,0 +1,68 @@
+//! The gateway over scripted providers, on a stopped clock.
+
+mod convert;
+mod fallback;
+mod router;
+mod router_properties;
+mod sizing;
+mod wishes;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Gateway, MemoryStore, Registered, Registry, Routing};
+use crate::generation::{Attempt, AttemptOutcome, ImageSize, ProviderId, Target};
+use crate::providers::Provider;
+use crate::providers::scripted::Scripted;
+
+/// What `[routing]` says when it says nothing.
+fn routing() -> Routing {
+    Routing { default_provider: None, default_model: None, fallback: None, strict: false, deadline: Duration::from_mins(2) }
+}
+
+fn registered(id: &str, priority: i32, provider: &Scripted) -> Registered {
+    let provider: Arc<dyn Provider> = Arc::new(provider.clone());
+    Registered {
+        id: ProviderId::new(id),
+        kind: "scripted",
+        display_name: id.to_owned(),
+        description: String::new(),
+        aliases: vec![format!("{id}_alias")],
+        priority,
+        provider,
+    }
+}
+
+/// Providers in ascending priority.
+fn gateway(providers: &[(&str, &Scripted)], routing: Routing) -> Gateway {
+    let registered = providers.iter().zip(1..).map(|((id, provider), priority)| registered(id, priority, provider));
+    Gateway::new(Registry::new(registered.collect()), routing, Box::new(MemoryStore::default()))
+}
+
+fn target(provider: Option<&str>, model: Option<&str>) -> Target {
+    Target { provider: provider.map(str::to_owned), model: model.map(str::to_owned) }
+}
+
+fn size(width: u32, height: u32) -> ImageSize {
+    ImageSize::new(width, height).unwrap()
+}
+
+fn nonzero(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+/// Attempts as `model outcome reason calls`.
+fn told(attempts: &[Attempt]) -> Vec<String> {
+    let tell = |attempt: &Attempt| {
+        let outcome = match attempt.outcome {
+            AttemptOutcome::Ok => "ok",
+            AttemptOutcome::Failed => "failed",
+            AttemptOutcome::Unavailable => "unavailable",
+            AttemptOutcome::Skipped => "skipped",
+        };
+        let reason = attempt.reason.as_deref().unwrap_or("-");
+        format!("{} {outcome} {reason} {}", attempt.model, attempt.calls)
+    };
+    attempts.iter().map(tell).collect()
+}

@@ -1,0 +1,97 @@
+//! What is asked for, in the shape that it keeps from the left edge to a provider.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::{AspectRatio, ImageFormat, ImageSize};
+
+/// A request for pictures, already checked: every value in it can be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerationRequest {
+    /// What the pictures show; not blank.
+    pub prompt: String,
+    /// What they must not show. Absent and empty differ for local models.
+    pub negative_prompt: Option<String>,
+    /// Which provider and model were named.
+    pub target: Target,
+    /// What the caller said about falling back; absent: automatic when nothing was named, never when something was.
+    pub fallback: Option<FallbackPolicy>,
+    /// How many pictures.
+    pub count: NonZeroU32,
+    /// How large.
+    pub size: SizeWish,
+    /// Picture `i` uses `seed + i`; absent: the provider draws.
+    pub seed: Option<Seed>,
+    /// Denoising steps.
+    pub steps: Option<NonZeroU32>,
+    /// Classifier-free guidance; finite, not negative.
+    pub guidance_scale: Option<f64>,
+    /// A scheduler by its name.
+    pub scheduler: Option<String>,
+    /// Soft wishes become hard.
+    pub strict: bool,
+    /// The file format of the answer; absent: as the provider made it.
+    pub output_format: Option<ImageFormat>,
+    /// The caller's own time limit for the whole chain.
+    pub timeout: Option<Duration>,
+}
+
+/// What a request names: either, both or none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Target {
+    /// A provider's id or alias, as the caller wrote it.
+    pub provider: Option<String>,
+    /// A model key, `provider/key`, or an alias, as the caller wrote it.
+    pub model: Option<String>,
+}
+
+/// Whether the next candidate is tried when one fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FallbackPolicy {
+    /// It is.
+    Auto,
+    /// What was named or nothing.
+    Never,
+}
+
+/// The wished size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SizeWish {
+    /// The model's own.
+    ModelDefault,
+    /// This size exactly: a hard wish.
+    Exact(ImageSize),
+    /// The provider's nearest size to this ratio.
+    Aspect(AspectRatio),
+}
+
+/// A seed from 0 to 2^53-1, so that every JSON reader keeps it whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seed(u64);
+
+impl From<u32> for Seed {
+    fn from(value: u32) -> Self {
+        Self(value.into())
+    }
+}
+
+impl Seed {
+    /// The largest seed.
+    pub const MAX: u64 = (1 << 53) - 1;
+
+    /// A seed; `None` above [`Self::MAX`].
+    pub fn new(value: u64) -> Option<Self> {
+        (value <= Self::MAX).then_some(Self(value))
+    }
+
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The seed of picture `index` of a request: `self + index`, starting over at 0 past [`Self::MAX`].
+    #[must_use]
+    pub fn offset(self, index: u32) -> Self {
+        Self((self.0 + u64::from(index)) & Self::MAX)
+    }
+}

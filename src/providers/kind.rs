@@ -1,0 +1,141 @@
+//! How a section of the configuration becomes a provider.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Provider;
+use crate::generation::ProviderId;
+
+/// A kind of provider: the code behind `kind = "…"`.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// The name in the configuration.
+    pub name: &'static str,
+    build: fn(&ProviderId, Value, &Environment) -> Result<Arc<dyn Provider>, BuildError>,
+}
+
+/// A kind's own half of a section: `[providers.<id>.config]`.
+pub trait KindConfig: DeserializeOwned {
+    /// The name in the configuration.
+    const KIND: &'static str;
+
+    /// Makes the provider. It connects to nothing and starts nothing.
+    fn build(self, id: &ProviderId, environment: &Environment) -> Result<Arc<dyn Provider>, BuildError>;
+}
+
+/// What every kind gets from the process.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The model key that the section's `default_model` names, if it does.
+    pub default_model: Option<String>,
+    /// `[library] roots`, resolved to folders that exist, in order.
+    pub library_roots: Vec<PathBuf>,
+    /// The Hugging Face cache, which other programs fill: the folder of `models--org--name`.
+    pub hub_cache: Option<PathBuf>,
+    /// Where programs of ours may lie: beside the one that runs, then on the `PATH`.
+    pub executable_dirs: Vec<PathBuf>,
+    /// `[storage] data_dir`: where sockets and state may lie.
+    pub data_dir: PathBuf,
+}
+
+/// The gateway's half of a section that says how a provider is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Limit of each attempt.
+    pub timeout: Duration,
+    /// Attempts in all, the first included; at least 1.
+    pub attempts: u32,
+    /// First pause before an attempt is repeated; it doubles, jittered, and yields to what the provider asks.
+    pub backoff: Duration,
+}
+
+/// Why a section cannot become a provider.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The section's `config` does not fit its kind.
+    #[error("{key}: {message}")]
+    Config {
+        /// The key's path below the section's `config`, dotted; empty for the whole.
+        key: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl Kind {
+    /// The kind whose configuration is `C`.
+    pub const fn of<C: KindConfig>() -> Self {
+        Self { name: C::KIND, build: build_kind::<C> }
+    }
+
+    /// Makes a provider of this kind from a section's `config`.
+    pub fn build(
+        &self,
+        id: &ProviderId,
+        config: Value,
+        environment: &Environment,
+    ) -> Result<Arc<dyn Provider>, BuildError> {
+        (self.build)(id, config, environment)
+    }
+}
+
+fn build_kind<C: KindConfig>(
+    id: &ProviderId,
+    config: Value,
+    environment: &Environment,
+) -> Result<Arc<dyn Provider>, BuildError> {
+    let config: C = serde_path_to_error::deserialize(config).map_err(|error| {
+        let key = error.path().to_string();
+        let message = with_nearest(&error.into_inner().to_string());
+        // The path of the whole is a dot.
+        BuildError::Config {
+            key: if key == "." { String::new() } else { key },
+            message,
+        }
+    })?;
+    config.build(id, environment)
+}
+
+/// Serde's sentence about an unknown key or value, with the nearest known one in place of the list of all of them.
+fn with_nearest(message: &str) -> String {
+    let Some((unknown, known)) = message.split_once(", expected ") else {
+        return message.to_owned();
+    };
+    let quoted = |text: &str| {
+        let names = text.split('`').skip(1).step_by(2);
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let name = quoted(unknown).into_iter().next();
+    let nearest = name.and_then(|name| {
+        let likeness = |known: String| (strsim::jaro_winkler(&name, &known), known);
+        let closest = quoted(known).into_iter().map(likeness);
+        closest
+            .filter(|(likeness, _)| *likeness > 0.7)
+            .max_by(|(one, _), (two, _)| one.total_cmp(two))
+    });
+    match nearest {
+        Some((_, nearest)) => format!("{unknown}; the nearest is `{nearest}`"),
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_nearest;
+
+    #[test]
+    fn an_unknown_key_is_told_with_the_nearest() {
+        let message = "unknown field `modles`, expected one of `base_url`, `api_key`, `models`";
+        assert_eq!(
+            with_nearest(message),
+            "unknown field `modles`; the nearest is `models`"
+        );
+        let far = "unknown field `zzz`, expected `base_url` or `models`";
+        assert_eq!(with_nearest(far), far);
+        assert_eq!(with_nearest("missing field `id`"), "missing field `id`");
+    }
+}

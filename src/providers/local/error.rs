@@ -1,0 +1,36 @@
+//! The engine's failures in the words of all providers.
+
+use std::path::Path;
+
+use easel_engine_protocol::{EngineError, EngineErrorKind};
+
+use super::installed::without_path;
+use crate::providers::{Error, ErrorKind};
+
+/// A failure that the engine reports. Its sentence is written for people and is kept, but for where the model lies.
+pub(super) fn of_engine(error: &EngineError, model: &Path) -> Error {
+    let kind = match error.kind {
+        EngineErrorKind::InvalidRequest => ErrorKind::InvalidRequest,
+        // Either way the configuration names a model that cannot be used, and the next provider may help.
+        EngineErrorKind::ModelNotFound | EngineErrorKind::ModelBroken => ErrorKind::ModelNotFound,
+        EngineErrorKind::OutOfMemory | EngineErrorKind::Overloaded => ErrorKind::Overloaded,
+        EngineErrorKind::DeviceUnavailable | EngineErrorKind::Cancelled => ErrorKind::Unavailable,
+        EngineErrorKind::Internal => ErrorKind::Internal,
+    };
+    let result = Error::new(kind, without_path(&error.message, model, "the model"));
+    match &error.hint {
+        Some(hint) => result.with_hint(without_path(hint, model, "the model")),
+        None => result,
+    }
+}
+
+/// The engine's process ended.
+pub(super) fn engine_ended() -> Error {
+    Error::new(ErrorKind::Unavailable, "the engine ended while it worked").with_hint("ask again: it is started anew")
+}
+
+/// The engine said something that is not in the protocol.
+pub(super) fn not_understood(what: &'static str) -> Error {
+    Error::new(ErrorKind::Protocol, format!("the engine's answer is not understood: {what}"))
+        .with_hint("build the gateway and the engine from the same version")
+}

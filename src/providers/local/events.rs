@@ -1,0 +1,94 @@
+//! A job's stream of events, from the first line to the last.
+
+use std::path::Path;
+
+use easel_engine_protocol::{EngineError, Event};
+use reqwest::{Response, StatusCode};
+
+use super::error::{engine_ended, not_understood, of_engine};
+use crate::generation::{GeneratedImage, Generation, ImageFormat, ImageSize, Seed};
+use crate::providers::Error;
+
+/// Longest line: one large picture in base64.
+const MAX_LINE: usize = 256 << 20;
+
+/// Reads the answer to a job to its end. Dropping the future closes the connection, which cancels the job.
+pub(super) async fn read(response: Response, model: &Path) -> Result<Generation, Error> {
+    if response.status() == StatusCode::OK {
+        return read_events(Lines::new(response), model).await;
+    }
+    let body = response.bytes().await.map_err(|error| engine_ended().with_source(error.without_url()))?;
+    Err(match serde_json::from_slice::<EngineError>(&body) {
+        Ok(error) => of_engine(&error, model),
+        Err(_) => not_understood("an error that is none"),
+    })
+}
+
+async fn read_events(mut lines: Lines, model: &Path) -> Result<Generation, Error> {
+    let mut generation = Generation { images: Vec::new(), ignored: Vec::new(), cost_usd: None, warnings: Vec::new() };
+    while let Some(line) = lines.next().await? {
+        let event = serde_json::from_slice::<Event>(line).map_err(|_| not_understood("a line that is no event"))?;
+        match event {
+            Event::Queued { .. } | Event::Loading | Event::Step { .. } => {}
+            Event::Warning { message } => generation.warnings.push(message),
+            Event::Image { image, seed, width, height, png_base64 } => {
+                if usize::try_from(image).ok() != Some(generation.images.len()) {
+                    return Err(not_understood("pictures out of order"));
+                }
+                let bytes = base64_simd::STANDARD.decode_to_vec(png_base64).map_err(|_| not_understood("no base64"))?;
+                generation.images.push(GeneratedImage {
+                    bytes: bytes.into(),
+                    format: ImageFormat::Png,
+                    size: ImageSize::new(width, height).ok_or_else(|| not_understood("a picture without a size"))?,
+                    seed: Seed::new(seed),
+                });
+            }
+            Event::Done { timings } => {
+                tracing::debug!(?timings, pictures = generation.images.len(), "the engine is done");
+                return Ok(generation);
+            }
+            Event::Failed { error } => return Err(of_engine(&error, model)),
+        }
+    }
+    // A stream that ends without its last event was cut off.
+    Err(engine_ended())
+}
+
+/// The lines of an answer that is still arriving.
+struct Lines {
+    response: Response,
+    buffer: Vec<u8>,
+    /// Bytes at the front of the buffer that were handed out.
+    taken: usize,
+    /// Bytes in which no line ends, as far as was looked.
+    searched: usize,
+}
+
+impl Lines {
+    fn new(response: Response) -> Self {
+        Self { response, buffer: Vec::new(), taken: 0, searched: 0 }
+    }
+
+    /// The next line without its end; `None` after the last.
+    async fn next(&mut self) -> Result<Option<&[u8]>, Error> {
+        self.buffer.drain(..self.taken);
+        (self.taken, self.searched) = (0, 0);
+        loop {
+            let fresh = self.buffer.get(self.searched..).unwrap_or_default();
+            if let Some(at) = memchr::memchr(b'\n', fresh) {
+                let end = self.searched + at;
+                self.taken = end + 1;
+                return Ok(self.buffer.get(..end));
+            }
+            self.searched = self.buffer.len();
+            if self.searched > MAX_LINE {
+                return Err(not_understood("a line without an end"));
+            }
+            let chunk = self.response.chunk().await;
+            match chunk.map_err(|error| engine_ended().with_source(error.without_url()))? {
+                Some(chunk) => self.buffer.extend_from_slice(&chunk),
+                None => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A request as a job of the engine: every default filled in, every seed drawn.
+
+use easel_engine_protocol::{Dtype, GenerateJob, ModelSource};
+use serde_json::{Map, Value};
+
+use crate::generation::{GenerationRequest, ImageSize, Seed, SizeWish, Wish};
+use crate::providers::{Error, ErrorKind};
+
+/// The engine's schedulers, by the short names that people use and by those of diffusers.
+const SCHEDULERS: [(&str, &str); 1] = [("euler", "EulerDiscreteScheduler")];
+
+/// A model that is here, with everything that it uses when nothing is said.
+pub(super) struct LocalModel {
+    /// Where it lies and how it is driven.
+    pub source: ModelSource,
+    pub size: ImageSize,
+    pub steps: u32,
+    pub guidance_scale: f64,
+    pub negative_prompt: Option<String>,
+    pub scheduler: Option<Map<String, Value>>,
+    pub dtype: Option<Dtype>,
+}
+
+/// What is sent, and what was left out of it.
+pub(super) struct Job {
+    pub body: GenerateJob,
+    pub ignored: Vec<Wish>,
+}
+
+impl LocalModel {
+    /// The job for `request`; [`ErrorKind::Unsupported`] when a strict request names a scheduler that there is not.
+    pub(super) fn job(&self, request: &GenerationRequest) -> Result<Job, Error> {
+        let size = match request.size {
+            SizeWish::Exact(size) => size,
+            SizeWish::ModelDefault | SizeWish::Aspect(_) => self.size,
+        };
+        let seed = request.seed.unwrap_or_else(draw_seed);
+        let mut ignored = Vec::new();
+        let mut scheduler = self.scheduler.clone();
+        if let Some(name) = &request.scheduler {
+            match class_of(name) {
+                Some(class) => {
+                    scheduler.get_or_insert_default().insert("_class_name".to_owned(), Value::from(class));
+                }
+                None if request.strict => {
+                    let known: Vec<_> = SCHEDULERS.iter().map(|(name, _)| *name).collect();
+                    return Err(Error::new(
+                        ErrorKind::Unsupported,
+                        format!("there is no scheduler `{name}`: known is {}", known.join(", ")),
+                    ));
+                }
+                None => ignored.push(Wish::Scheduler),
+            }
+        }
+        let body = GenerateJob {
+            model: self.source.clone(),
+            prompt: request.prompt.clone(),
+            negative_prompt: request.negative_prompt.clone().or_else(|| self.negative_prompt.clone()),
+            seeds: (0..request.count.get()).map(|index| seed.offset(index).get()).collect(),
+            steps: request.steps.map_or(self.steps, std::num::NonZeroU32::get),
+            guidance_scale: request.guidance_scale.unwrap_or(self.guidance_scale),
+            width: size.width.get(),
+            height: size.height.get(),
+            scheduler,
+            dtype: self.dtype,
+            device: None,
+        };
+        Ok(Job { body, ignored })
+    }
+}
+
+fn class_of(name: &str) -> Option<&'static str> {
+    let found = SCHEDULERS.iter().find(|(short, class)| name.eq_ignore_ascii_case(short) || name == *class);
+    found.map(|(_, class)| *class)
+}
+
+/// A seed from 0 to 2^32-1: every program takes those, and people can copy them.
+fn draw_seed() -> Seed {
+    let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
+    Seed::from(u32::try_from(random >> 32).unwrap_or(u32::MAX))
+}

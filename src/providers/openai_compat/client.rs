@@ -1,0 +1,102 @@
+//! One request to the upstream and the body of its answer, within bounds.
+
+use std::sync::OnceLock;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Response, StatusCode, Url};
+use serde_json::{Map, Value};
+
+use super::error;
+use crate::providers::{Call, Error, ErrorKind, http};
+use crate::secret::Secret;
+
+/// Longest answer: a dozen large pictures.
+const MAX_ANSWER: usize = 64 << 20;
+/// As much of an error's body as is read.
+const MAX_ERROR: usize = 64 << 10;
+
+/// The connection to one upstream, made on first use.
+pub(super) struct Client {
+    endpoint: Url,
+    key: Option<Secret>,
+    http: OnceLock<Option<reqwest::Client>>,
+}
+
+impl Client {
+    pub(super) fn new(endpoint: Url, key: Option<Secret>) -> Self {
+        Self { endpoint, key, http: OnceLock::new() }
+    }
+
+    /// Sends `body` and returns the body of a 200; every other answer is an error.
+    pub(super) async fn post(&self, body: &Map<String, Value>, call: &Call) -> Result<Vec<u8>, Error> {
+        let mut request = self.http()?.post(self.endpoint.clone()).header(ACCEPT, "application/json").json(body);
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, bearer(key)?);
+        }
+        if let Ok(id) = HeaderValue::from_str(&call.request_id) {
+            request = request.header("x-client-request-id", id);
+        }
+        call.count_upstream_call();
+        let response = request.send().await.map_err(error::of_transport)?;
+        if response.status() != StatusCode::OK {
+            return Err(self.failure(response).await);
+        }
+        if is_html(&response) {
+            return Err(Error::new(ErrorKind::Protocol, "the provider answered with a web page")
+                .with_hint("check base_url in the configuration"));
+        }
+        let Body { bytes, is_whole } = read(response, MAX_ANSWER).await?;
+        if !is_whole {
+            return Err(Error::new(ErrorKind::Protocol, format!("the provider's answer is longer than {MAX_ANSWER} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    fn http(&self) -> Result<&reqwest::Client, Error> {
+        let client = self.http.get_or_init(|| http::client_builder().ok()?.build().ok());
+        client.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "the HTTP client could not be made"))
+    }
+
+    async fn failure(&self, response: Response) -> Error {
+        let status = response.status();
+        let headers = response.headers().clone();
+        // The status tells enough where the body cannot be had.
+        let body = read(response, MAX_ERROR).await.map(|body| body.bytes).unwrap_or_default();
+        error::of_answer(status, &headers, &body, self.key.as_ref())
+    }
+}
+
+fn bearer(key: &Secret) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| {
+        Error::new(ErrorKind::Unauthorized, "the configured key holds characters that no key has")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn is_html(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.trim_start().to_ascii_lowercase().starts_with("text/html")
+}
+
+struct Body {
+    bytes: Vec<u8>,
+    /// Whether all of it is there.
+    is_whole: bool,
+}
+
+/// Reads up to `most` bytes.
+async fn read(mut response: Response, most: usize) -> Result<Body, Error> {
+    let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+    // An announcement alone allocates no more than is read in a moment anyway.
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(most).min(8 << 20));
+    while let Some(chunk) = response.chunk().await.map_err(error::of_body)? {
+        let room = most - bytes.len();
+        if chunk.len() > room {
+            bytes.extend_from_slice(chunk.get(..room).unwrap_or_default());
+            return Ok(Body { bytes, is_whole: false });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Body { bytes, is_whole: true })
+}

@@ -1,0 +1,163 @@
+//! A provider for tests that does what its script says, turn by turn. It exists in tests only.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Call, Error, ErrorKind, Provider};
+use crate::generation::{
+    Availability, Capabilities, Defaults, GeneratedImage, Generation, GenerationRequest, ImageFormat, ImageSize,
+    Installed, Limits, Model, ModelKey, SizeWish, Support, Supports, Target,
+};
+
+/// What happens in one turn. After the last step of a script, every turn makes pictures.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// Pictures as asked.
+    Pictures,
+    /// Exactly these.
+    Answer(Generation),
+    /// This failure, with what the provider says about coming back.
+    Fail(ErrorKind, Option<Duration>),
+    /// Nothing, ever.
+    Hang,
+    /// Pictures as asked, after this long.
+    After(Duration),
+}
+
+/// The provider. Clones share their script and their record.
+#[derive(Clone)]
+pub(crate) struct Scripted {
+    capabilities: Arc<Mutex<Arc<Capabilities>>>,
+    availability: Arc<Mutex<Availability>>,
+    steps: Arc<Mutex<VecDeque<Step>>>,
+    asked: Arc<Mutex<Vec<GenerationRequest>>>,
+}
+
+impl Scripted {
+    pub(crate) fn new(models: Vec<Model>, steps: impl IntoIterator<Item = Step>) -> Self {
+        let installed = models.iter().find(|model| model.installed == Installed::Yes);
+        let default_model = installed.map(|model| model.key.clone());
+        Self {
+            capabilities: Arc::new(Mutex::new(Arc::new(Capabilities { models, default_model }))),
+            availability: Arc::new(Mutex::new(Availability::Available)),
+            steps: Arc::new(Mutex::new(steps.into_iter().collect())),
+            asked: Arc::default(),
+        }
+    }
+
+    pub(crate) fn unavailable(self, reason: &'static str) -> Self {
+        *self.availability.lock().unwrap() = Availability::Unavailable {
+            reason,
+            detail: format!("it says {reason}"),
+            remedy: format!("cure {reason}"),
+        };
+        self
+    }
+
+    /// What it was asked, in order.
+    pub(crate) fn asked(&self) -> Vec<GenerationRequest> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Provider for Scripted {
+    fn capabilities(&self) -> Arc<Capabilities> {
+        Arc::clone(&self.capabilities.lock().unwrap())
+    }
+
+    fn is_available(&self) -> Availability {
+        self.availability.lock().unwrap().clone()
+    }
+
+    async fn generate(&self, request: &GenerationRequest, call: &Call) -> Result<Generation, Error> {
+        call.count_upstream_call();
+        self.asked.lock().unwrap().push(request.clone());
+        let step = self.steps.lock().unwrap().pop_front().unwrap_or(Step::Pictures);
+        match step {
+            Step::Pictures => Ok(pictures(request)),
+            Step::Answer(generation) => Ok(generation),
+            Step::Fail(kind, retry_after) => {
+                Err(Error::new(kind, format!("it fails with {}", kind.category())).with_retry_after(retry_after))
+            }
+            Step::Hang => std::future::pending().await,
+            Step::After(delay) => {
+                tokio::time::sleep(delay).await;
+                Ok(pictures(request))
+            }
+        }
+    }
+}
+
+/// A model that understands everything and has no limits.
+pub(crate) fn model(key: &str) -> Model {
+    Model {
+        key: ModelKey::new(key),
+        name: key.to_owned(),
+        aliases: Vec::new(),
+        installed: Installed::Yes,
+        supports: Supports {
+            size: Support::Yes,
+            seed: Support::Yes,
+            negative_prompt: Support::Yes,
+            steps: Support::Yes,
+            guidance_scale: Support::Yes,
+            scheduler: Support::Yes,
+        },
+        limits: Limits::default(),
+        defaults: Defaults::default(),
+    }
+}
+
+/// A request that names nothing and wishes for nothing.
+pub(crate) fn request() -> GenerationRequest {
+    GenerationRequest {
+        prompt: "a teapot".to_owned(),
+        negative_prompt: None,
+        target: Target::default(),
+        fallback: None,
+        count: std::num::NonZeroU32::MIN,
+        size: SizeWish::ModelDefault,
+        seed: None,
+        steps: None,
+        guidance_scale: None,
+        scheduler: None,
+        strict: false,
+        output_format: None,
+        timeout: None,
+    }
+}
+
+/// Whole pictures as `request` asks, 16x16 where it does not say.
+pub(crate) fn pictures(request: &GenerationRequest) -> Generation {
+    let size = match request.size {
+        SizeWish::Exact(size) => size,
+        SizeWish::ModelDefault | SizeWish::Aspect(_) => ImageSize::new(16, 16).unwrap(),
+    };
+    let images = (0..request.count.get()).map(|index| GeneratedImage {
+        bytes: encoded(size, ImageFormat::Png),
+        format: ImageFormat::Png,
+        size,
+        seed: request.seed.map(|seed| seed.offset(index)),
+    });
+    Generation { images: images.collect(), ignored: Vec::new(), cost_usd: None, warnings: Vec::new() }
+}
+
+/// A whole picture file.
+pub(crate) fn encoded(size: ImageSize, format: ImageFormat) -> Bytes {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let picture = image::RgbImage::from_fn(size.width.get(), size.height.get(), |x, y| {
+        image::Rgb([u8::try_from(x % 256).unwrap(), u8::try_from(y % 256).unwrap(), 99])
+    });
+    let format = match format {
+        ImageFormat::Png => image::ImageFormat::Png,
+        ImageFormat::Jpeg => image::ImageFormat::Jpeg,
+        ImageFormat::Webp => image::ImageFormat::WebP,
+    };
+    image::DynamicImage::ImageRgb8(picture).write_to(&mut bytes, format).unwrap();
+    bytes.into_inner().into()
+}

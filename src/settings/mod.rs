@@ -1,0 +1,23 @@
+//! What the process is told: typed settings, layered from the compiled-in `config/default.toml`, a file and the
+//! environment.
+//!
+//! A provider's own `config` is handed on untouched: nothing here knows a kind of provider. Secrets are named, not read.
+
+mod duration;
+mod error;
+mod load;
+mod nearest;
+mod paths;
+mod sections;
+mod show;
+mod size;
+mod validate;
+
+pub use error::{Error, Problem};
+pub use load::{DEFAULTS, Loaded, Sources};
+pub use nearest::nearest;
+pub use paths::{executable_dirs, hub_cache};
+pub use sections::{
+    Fallback, Library, Limits, Log, LogFormat, LogLevel, Policy, Provider, Routing, Server, Settings, Storage,
+};
+pub use show::Shown;

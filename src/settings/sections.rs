@@ -1,0 +1,232 @@
+//! The sections of the settings. What each key means and its default stand in `config/default.toml`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{duration, size};
+use crate::secret::SecretRef;
+
+/// Every setting of the process.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// How it is reached.
+    pub server: Server,
+    /// How a provider is chosen.
+    pub routing: Routing,
+    /// Where state is kept.
+    pub storage: Storage,
+    /// Where model files are looked for.
+    pub library: Library,
+    /// How much one caller may ask.
+    pub limits: Limits,
+    /// What is written about it.
+    pub log: Log,
+    /// The providers by id.
+    #[serde(default)]
+    pub providers: BTreeMap<String, Provider>,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The bearer token of the administrator's routes.
+    pub admin_token: Option<SecretRef>,
+    /// Names beside the loopback ones that a `Host` or `Origin` header may carry.
+    pub allowed_hosts: Vec<String>,
+    /// Longest JSON body in bytes.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub json_limit: usize,
+    /// Bytes of bodies held at once, over all requests.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub body_memory: usize,
+    /// Time for a request's line and headers.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub header_timeout: Duration,
+    /// Time for a whole body.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub body_timeout: Duration,
+    /// How long an idle connection is kept.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub keep_alive: Duration,
+    /// Connections held at once.
+    pub max_connections: usize,
+    /// How long running requests may take to finish after SIGTERM.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub drain: Duration,
+}
+
+/// `[routing]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Routing {
+    /// The provider that leads when a request names nothing.
+    #[serde(default)]
+    pub default_provider: Option<String>,
+    /// The model that leads when a request names nothing.
+    #[serde(default)]
+    pub default_model: Option<String>,
+    /// Whether the next provider is tried, where the request does not say; absent: by what it names.
+    #[serde(default)]
+    pub fallback: Option<Fallback>,
+    /// Soft wishes are hard in every request.
+    pub strict: bool,
+    /// Time for a whole request, all its attempts included.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub deadline: Duration,
+}
+
+/// `fallback` in `[routing]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fallback {
+    /// The next provider is tried.
+    Auto,
+    /// It is not.
+    Never,
+}
+
+/// `[storage]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    /// The folder of `state.db`, sockets and caches; expanded when loaded.
+    pub data_dir: PathBuf,
+}
+
+/// `[library]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Library {
+    /// Folders of models; when loaded, those that exist, in order.
+    pub roots: Vec<PathBuf>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Requests to `/api/*` that one caller may make in a minute; 0: any number.
+    pub requests_per_minute: u32,
+    /// Requests that one caller may make at once before the rate counts.
+    pub burst: u32,
+    /// Pictures in one request.
+    pub max_images: u32,
+    /// Characters of a prompt.
+    pub max_prompt_chars: usize,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// The least important lines that are written.
+    pub level: LogLevel,
+    /// How lines look.
+    pub format: LogFormat,
+    /// Whether prompts are written.
+    pub prompts: bool,
+}
+
+/// `level` in `[log]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Only failures of Easel.
+    Error,
+    /// What someone should look at, too.
+    Warn,
+    /// One line a request, too.
+    Info,
+    /// Refused requests and decisions, too.
+    Debug,
+    /// Everything.
+    Trace,
+    /// Nothing.
+    Off,
+}
+
+/// `format` in `[log]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[providers.<id>]`: the gateway's half of a provider's section, the same for all kinds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// Whether it is there at all; a disabled section needs nothing else.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// The code behind it; required unless disabled.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// Lower is tried earlier.
+    #[serde(default = "last")]
+    pub priority: i32,
+    /// Its name for people; absent: the id.
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// A sentence for people.
+    #[serde(default)]
+    pub description: String,
+    /// Other names that requests may use for it.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// The key of the model used when none is named; absent: the kind decides.
+    #[serde(default)]
+    pub default_model: Option<String>,
+    /// How it is asked.
+    #[serde(default)]
+    pub policy: Policy,
+    /// What only its kind understands.
+    #[serde(default = "nothing")]
+    pub config: Value,
+}
+
+/// `policy` of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Limit of each attempt.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub timeout: Duration,
+    /// Attempts in all, the first included.
+    pub attempts: u32,
+    /// First pause before an attempt is repeated.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub backoff: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(60), attempts: 1, backoff: Duration::from_millis(500) }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn last() -> i32 {
+    100
+}
+
+fn nothing() -> Value {
+    Value::Object(serde_json::Map::new())
+}

@@ -1,0 +1,22 @@
+//! The gateway through its front door: its own binary, real connections, the stand-in as its upstream.
+//!
+//! One test binary for all of it, because linking the gateway's tests one by one would take longer than running them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may panic as tests do"
+)]
+
+mod availability;
+mod bad_bodies;
+mod bad_input;
+mod choosing;
+mod easel;
+mod fallback;
+mod leaving;
+mod local_engine;
+mod logs;
+mod shutdown;
+mod upstreams;
