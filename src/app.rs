@@ -11,8 +11,9 @@ use actix_web::{App as HttpApp, HttpServer, web};
 use crate::api::{self, Admin, BodyMemory, Bounds, Hosts, InFlight, RateLimit, State};
 use crate::gateway::{Gateway, Registered, Registry, Routing};
 use crate::generation::{FallbackPolicy, ProviderId};
+use crate::nearest::nearest;
 use crate::providers::{BuildError, Environment, KINDS, Kind, Policy, layers};
-use crate::settings::{self, Fallback, Problem, Settings, nearest};
+use crate::settings::{self, Fallback, Problem, Settings};
 use crate::state::StateDb;
 
 /// How often idle callers are forgotten.
@@ -85,25 +86,23 @@ impl App {
     }
 
     /// Serves until `stop` is done, then finishes what runs within `[server] drain`, or until `stop_now` is done.
-    pub async fn run(
-        self,
-        stop: impl Future<Output = ()>,
-        stop_now: impl Future<Output = ()>,
-    ) -> std::io::Result<()> {
+    pub async fn run(self, stop: impl Future<Output = ()>, stop_now: impl Future<Output = ()>) -> std::io::Result<()> {
         let address = self.address()?;
         let Self { listener, state, server } = self;
         let shared = state.clone();
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
         let http = HttpServer::new(move || {
             HttpApp::new()
                 .app_data(shared.clone())
-                .configure(|config| utoipa_routes(config))
+                .configure(routes)
                 .configure(api::pages)
                 .wrap(from_fn(api::limit_caller))
                 .wrap(from_fn(api::check_host))
                 .wrap(from_fn(api::edge))
         })
-        .workers(std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS))
-        .max_connections(server.max_connections)
+        .workers(workers)
+        // actix counts for each worker by itself.
+        .max_connections(server.max_connections.div_ceil(workers))
         .client_request_timeout(server.header_timeout)
         .client_disconnect_timeout(CLOSE_WITHIN)
         .keep_alive(server.keep_alive)
@@ -134,7 +133,7 @@ impl App {
         for cut in state.in_flight.running() {
             tracing::warn!(
                 method = %cut.method,
-                path = ?cut.path,
+                path = %cut.path,
                 request_id = %cut.request_id,
                 running_ms = u64::try_from(cut.since.elapsed().as_millis()).unwrap_or(u64::MAX),
                 "cut off by the shutdown"
@@ -150,7 +149,7 @@ pub fn check(settings: &Settings) -> Result<Vec<String>, settings::Error> {
     Ok(gateway(settings)?.routing_problems())
 }
 
-fn utoipa_routes(config: &mut web::ServiceConfig) {
+fn routes(config: &mut web::ServiceConfig) {
     api::routes(&mut utoipa_actix_web::service_config::ServiceConfig::new(config));
 }
 
@@ -237,11 +236,8 @@ fn register(settings: &Settings, id: &str, section: &settings::Provider) -> Resu
             Problem::new(format!("providers.{id}.config{separator}{key}"), message)
         }
     })?;
-    let policy = Policy {
-        timeout: section.policy.timeout,
-        attempts: section.policy.attempts,
-        backoff: section.policy.backoff,
-    };
+    let policy =
+        Policy { timeout: section.policy.timeout, attempts: section.policy.attempts, backoff: section.policy.backoff };
     Ok(Registered {
         id: provider_id,
         kind: kind.name,

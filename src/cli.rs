@@ -1,5 +1,10 @@
 //! The commands of `easel` and what each of them prints.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "these sentences are the help text, where backticks would only stand in the way"
+)]
+
 use std::error::Error;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -8,9 +13,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use easel::api::openapi;
 use easel::app::{self, App};
 use easel::settings::{Loaded, Shown, Sources};
-use easel::{api, telemetry};
+use easel::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
 type Outcome = Result<ExitCode, Box<dyn Error>>;
@@ -20,12 +26,15 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 /// Easel picks a provider by a rule that gives the same answer every time (your own machine, or any service that
 /// speaks the OpenAI Images API), falls back to the next when one fails, and says what it did.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Examples:
+#[command(
+    version,
+    after_help = "Examples:
   easel serve                                      serve on 127.0.0.1:8080 with the defaults
   easel serve --config my.toml --listen 0.0.0.0:80 serve with a file of your own
   OPENAI_API_KEY=… easel serve                     serve with a key
   easel config show --origin                       every setting and where it comes from
-  curl -s localhost:8080/api/generate-image -H 'content-type: application/json' -d '{\"prompt\":\"a red circle\"}'")]
+  curl -s localhost:8080/api/generate-image -H 'content-type: application/json' -d '{\"prompt\":\"a red circle\"}'"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -165,7 +174,7 @@ fn enabled(loaded: &Loaded) -> usize {
 fn show(loaded: &Loaded, origin: bool, json: bool) -> Outcome {
     let shown = loaded.show();
     if json {
-        let all: serde_json::Map<_, _> = shown.into_iter().map(|one| (one.key.clone(), described(one))).collect();
+        let all: serde_json::Map<_, _> = shown.into_iter().map(|one| (one.key.clone(), described(&one))).collect();
         println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(ExitCode::SUCCESS);
     }
@@ -181,7 +190,7 @@ fn show(loaded: &Loaded, origin: bool, json: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn described(one: Shown) -> serde_json::Value {
+fn described(one: &Shown) -> serde_json::Value {
     let mut value = serde_json::json!({ "value": one.value, "origin": one.origin });
     if let (Some(set), Some(object)) = (one.secret_set, value.as_object_mut()) {
         object.insert("set".to_owned(), set.into());
@@ -190,7 +199,7 @@ fn described(one: Shown) -> serde_json::Value {
 }
 
 fn export(out: Option<PathBuf>) -> Outcome {
-    let document = api::openapi::rendered();
+    let document = openapi::rendered();
     match out {
         Some(path) => std::fs::write(&path, document).map_err(|error| format!("{}: {error}", path.display()))?,
         None => std::io::stdout().write_all(document.as_bytes())?,

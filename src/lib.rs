@@ -6,6 +6,7 @@ pub mod api;
 pub mod app;
 pub mod gateway;
 pub mod generation;
+mod nearest;
 pub mod providers;
 pub mod secret;
 pub mod settings;

@@ -54,9 +54,8 @@ impl<'de> Visitor<'de> for Reference {
             }
             env = Some(map.next_value::<String>().map_err(|_| A::Error::custom(SHAPE))?);
         }
-        let is_name = |name: &String| {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        };
+        let is_name =
+            |name: &String| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         env.filter(is_name).map(|env| SecretRef { env }).ok_or_else(|| A::Error::custom(SHAPE))
     }
 }

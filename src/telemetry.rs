@@ -22,14 +22,15 @@ pub fn start(log: &Log) {
     };
 }
 
-/// Easel's own lines at the level; of others only what someone should look at. Libraries at debug would write headers.
+/// Easel's own lines at the level; of others only what someone should look at. Libraries at debug would write headers,
+/// and actix's HTTP reader calls every malformed request of a stranger an error.
 fn directives(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Off => "off",
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
-        LogLevel::Info => "warn,easel=info",
-        LogLevel::Debug => "warn,easel=debug",
-        LogLevel::Trace => "warn,easel=trace",
+        LogLevel::Info => "warn,actix_http=off,easel=info",
+        LogLevel::Debug => "warn,actix_http=off,easel=debug",
+        LogLevel::Trace => "warn,actix_http=off,easel=trace",
     }
 }

@@ -1,5 +1,7 @@
 //! `easel config check` and `show`: the layers, and what is said about a setting that cannot be.
 
+#![cfg(test)]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -59,7 +61,8 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         "routing.default_provider = \"openai\"  # EASEL_ROUTING__DEFAULT_PROVIDER".to_owned(),
         format!("providers.openai.priority = 9  # {path}"),
         "providers.openai.kind = \"openai_compat\"  # the defaults".to_owned(),
-        "providers.openai.config.base_url = \"http://127.0.0.1:9/v1\"  # EASEL_PROVIDERS__OPENAI__CONFIG__BASE_URL".to_owned(),
+        "providers.openai.config.base_url = \"http://127.0.0.1:9/v1\"  # EASEL_PROVIDERS__OPENAI__CONFIG__BASE_URL"
+            .to_owned(),
         format!("providers.openai.config.api_key = {{\"env\":\"MY_KEY\"}}  (set)  # {path}"),
         "server.json_limit = \"25 MiB\"  # the defaults".to_owned(),
     ] {
@@ -83,10 +86,14 @@ fn what_cannot_be_is_said_with_its_key_its_origin_and_the_nearest() {
         ("EASEL_ROUTING__DEADLINE", "5 parsecs", &["routing.deadline", "\"60s\"", "EASEL_ROUTING__DEADLINE"]),
         ("EASEL_ROUTING__DEADLINE", "0s", &["routing.deadline: must be longer", "EASEL_ROUTING__DEADLINE"]),
         ("EASEL_ROUTING__FALLBACK", "maybe", &["routing.fallback", "auto, never"]),
-        ("EASEL_SERVER__ADDRESS", "here", &["server.address", "EASEL_SERVER__ADDRESS"]),
+        ("EASEL_SERVER__ADDRESS", "here", &["server.address: `here` is no address", "EASEL_SERVER__ADDRESS"]),
         ("EASEL_SERVER__JSON_LIMIT", "1 MB", &["server.json_limit", "MiB"]),
         ("EASEL_LIMITS__BURST", "0", &["limits.burst: must be at least 1"]),
-        ("EASEL_PROVIDERS__NEW__KIND", "opnai_compat", &["providers.new.kind", "`openai_compat`", "EASEL_PROVIDERS__NEW__KIND"]),
+        (
+            "EASEL_PROVIDERS__NEW__KIND",
+            "opnai_compat",
+            &["providers.new.kind", "`openai_compat`", "EASEL_PROVIDERS__NEW__KIND"],
+        ),
         ("EASEL_PROVIDERS__NEW__PRIORITY", "3", &["providers.new.kind: missing", "enabled = false"]),
         ("EASEL_PROVIDERS__OPENAI__POLICY__ATTEMPTS", "11", &["providers.openai.policy.attempts", "from 1 to 10"]),
         ("EASEL_PROVIDERS__OPENAI__CONFIG__BASE_URI", "x", &["providers.openai.config.base_uri", "base_url"]),
@@ -110,7 +117,8 @@ fn what_cannot_be_is_said_with_its_key_its_origin_and_the_nearest() {
 #[test]
 fn a_secret_in_the_wrong_place_is_refused_without_being_repeated() {
     for name in ["EASEL_SERVER__ADMIN_TOKEN", "EASEL_PROVIDERS__OPENAI__CONFIG__API_KEY"] {
-        for secret in ["sk-canary-91c2", "9127364590", "{ value = \"sk-canary-91c2\" }", "{ env = \"sk-canary-91c2\" }"] {
+        for secret in ["sk-canary-91c2", "9127364590", "{ value = \"sk-canary-91c2\" }", "{ env = \"sk-canary-91c2\" }"]
+        {
             let said = refused(&easel(&["config", "check"], &[(name, secret)]));
             assert!(said.contains("{ env = \"NAME\" }"), "{said}");
             assert!(!said.contains("canary") && !said.contains("9127364590"), "{said}");

@@ -60,7 +60,7 @@ fn conclude(answer: ServiceResponse, line: Line, id: &str) -> ServiceResponse {
     let foreign = of_status(response.status());
     let error = response.error().and_then(Error::as_error::<ApiError>).or(foreign.as_ref());
     let mut summary = request.extensions().get::<Summary>().cloned().unwrap_or_default();
-    if let Some(attempts) = error.and_then(|error| error.attempts.as_deref()) {
+    if let Some(attempts) = error.and_then(|error| error.told.attempts.as_deref()) {
         summary.attempts = Some(summary::attempts(attempts));
     }
     line.answered(response.status().as_u16(), error.map(|error| error.code.as_str()), &summary);
@@ -92,7 +92,7 @@ fn of_status(status: StatusCode) -> Option<ApiError> {
 fn log(error: &ApiError, id: &str) {
     let code = error.code.as_str();
     if error.code.status().is_client_error() {
-        tracing::debug!(request_id = id, code, field = error.field.as_deref(), "refused");
+        tracing::debug!(request_id = id, code, field = error.told.field.as_deref(), "refused");
         return;
     }
     let mut causes = Vec::new();
@@ -101,7 +101,7 @@ fn log(error: &ApiError, id: &str) {
         causes.push(error.to_string());
         cause = error.source();
     }
-    tracing::error!(request_id = id, code, error = %error.detail, causes = causes.join(": "), "failed");
+    tracing::error!(request_id = id, code, error = %error.told.detail, causes = causes.join(": "), "failed");
 }
 
 fn finish(answer: &mut ServiceResponse, id: &str, draining: bool) {
@@ -118,7 +118,7 @@ fn finish(answer: &mut ServiceResponse, id: &str, draining: bool) {
     }
 }
 
-/// A path for the log: no query, and no longer than any of ours.
+/// A path for the log: no query, nothing that could begin a new line, and no longer than any of ours.
 fn shown_path(path: &str) -> String {
-    path.chars().take(128).collect()
+    path.chars().take(128).map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }

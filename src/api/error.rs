@@ -15,6 +15,13 @@ use crate::generation::Attempt;
 #[derive(Debug)]
 pub struct ApiError {
     pub(super) code: Code,
+    /// Boxed, so that a `Result` stays small where all goes well.
+    pub(super) told: Box<Told>,
+}
+
+/// The rest of an error.
+#[derive(Debug, Default)]
+pub(super) struct Told {
     pub(super) detail: String,
     pub(super) hint: String,
     pub(super) field: Option<String>,
@@ -97,71 +104,62 @@ codes! {
 impl ApiError {
     /// An error: what happened, and what to do about it.
     pub fn new(code: Code, detail: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            hint: hint.into(),
-            field: None,
-            candidates: None,
-            attempts: None,
-            retry_after: None,
-            headers: Vec::new(),
-            source: None,
-        }
+        let told = Told { detail: detail.into(), hint: hint.into(), ..Told::default() };
+        Self { code, told: Box::new(told) }
     }
 
     /// Adds the request field that is meant.
     #[must_use]
     pub fn with_field(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into());
+        self.told.field = Some(field.into());
         self
     }
 
     /// Adds the names that could have been meant, closest first.
     #[must_use]
     pub fn with_candidates(mut self, candidates: Vec<String>) -> Self {
-        self.candidates = Some(candidates);
+        self.told.candidates = Some(candidates);
         self
     }
 
     /// Adds what was tried.
     #[must_use]
     pub fn with_attempts(mut self, attempts: Vec<Attempt>) -> Self {
-        self.attempts = Some(attempts);
+        self.told.attempts = Some(attempts);
         self
     }
 
     /// Adds when to come back.
     #[must_use]
     pub fn with_retry_after(mut self, delay: Option<Duration>) -> Self {
-        self.retry_after = delay;
+        self.told.retry_after = delay;
         self
     }
 
     /// Adds a response header.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        self.told.headers.push((name, value.into()));
         self
     }
 
     /// Adds the cause; only the log sees it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.told.source = Some(source.into());
         self
     }
 }
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.as_str(), self.detail)
+        write!(f, "{}: {}", self.code.as_str(), self.told.detail)
     }
 }
 
 impl StdError for ApiError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        self.told.source.as_deref().map(|source| source as _)
     }
 }
 

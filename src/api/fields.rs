@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::error::{ApiError, Code};
-use crate::settings::nearest;
+use crate::nearest::nearest;
 
 /// A whole number, also when written `4.0`; beyond 64 bits it is the nearest that fits, which no limit lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -70,8 +70,12 @@ fn of_kind(kind: ErrorKind) -> (Code, &'static str) {
         ErrorKind::InvalidRequest => (Code::InvalidRequest, "change the request"),
         ErrorKind::Unsupported => (Code::Unsupported, "change the request, or name another provider"),
         ErrorKind::ContentRejected => (Code::ContentRejected, "change the prompt"),
-        ErrorKind::Unauthorized => (Code::ProviderUnauthorized, "the provider's key in the environment must be renewed"),
-        ErrorKind::ModelNotFound => (Code::ProviderModelNotFound, "the model's id in the configuration must be corrected"),
+        ErrorKind::Unauthorized => {
+            (Code::ProviderUnauthorized, "the provider's key in the environment must be renewed")
+        }
+        ErrorKind::ModelNotFound => {
+            (Code::ProviderModelNotFound, "the model's id in the configuration must be corrected")
+        }
         ErrorKind::QuotaExhausted => (Code::ProviderQuota, "the provider's account must be topped up"),
         ErrorKind::RateLimited => (Code::ProviderRateLimited, "wait a little, or allow \"fallback\": \"auto\""),
         ErrorKind::Overloaded => (Code::ProviderOverloaded, "wait a little, or allow \"fallback\": \"auto\""),

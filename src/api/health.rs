@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::State;
 use super::error::{ApiError, Code};
-use super::openapi::ReadyErrors;
+use super::openapi::{OpenErrors, ReadyErrors};
 
 /// The process runs.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,7 +31,7 @@ struct Welcome {
 }
 
 /// Whether the process runs.
-#[utoipa::path(tag = "health", responses((status = 200, description = "It does", body = Health)))]
+#[utoipa::path(tag = "health", responses((status = 200, description = "It does", body = Health), OpenErrors))]
 #[get("/healthz")]
 pub(super) async fn alive() -> web::Json<Health> {
     web::Json(Health { status: "ok" })
@@ -55,7 +55,7 @@ pub(super) async fn ready(state: web::Data<State>) -> Result<web::Json<Health>, 
 }
 
 /// What this is and where to look.
-#[utoipa::path(tag = "health", responses((status = 200, description = "Where to look", body = Welcome)))]
+#[utoipa::path(tag = "health", responses((status = 200, description = "Where to look", body = Welcome), OpenErrors))]
 #[get("/")]
 pub(super) async fn root() -> web::Json<Welcome> {
     web::Json(Welcome {

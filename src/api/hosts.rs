@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::uri::Authority;
 use actix_web::http::{Method, Uri};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
@@ -37,7 +38,7 @@ impl Hosts {
         let is_allowed = |host: &str| allowed.iter().any(|name| *name == without_port(host).to_lowercase());
         let host = match headers.get(header::HOST) {
             Some(host) => host.to_str().unwrap_or_default(),
-            None => uri.authority().map(|authority| authority.as_str()).unwrap_or_default(),
+            None => uri.authority().map(Authority::as_str).unwrap_or_default(),
         };
         if headers.get_all(header::HOST).count() > 1 || !is_allowed(host) {
             let detail = "the Host header does not name this machine";

@@ -72,6 +72,8 @@ macro_rules! errors {
 errors! {
     /// The errors of a route that reads nothing.
     PlainErrors: RateLimited;
+    /// The errors of a route that is always open.
+    OpenErrors:;
     /// The errors of a list.
     ListErrors: RateLimited UnknownField InvalidField ConflictingFields;
     /// The errors of `/readyz`.

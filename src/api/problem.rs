@@ -51,20 +51,20 @@ pub(super) fn response(error: &ApiError, request_id: &str) -> HttpResponse<BoxBo
         kind: format!("urn:easel:problem:{}", error.code.as_str()),
         title: error.code.title(),
         status: status.as_u16(),
-        detail: error.detail.clone(),
+        detail: error.told.detail.clone(),
         code: error.code.as_str(),
-        hint: error.hint.clone(),
+        hint: error.told.hint.clone(),
         request_id: request_id.to_owned(),
-        field: error.field.clone(),
-        candidates: error.candidates.clone(),
-        attempts: error.attempts.as_ref().map(|attempts| attempts.iter().map(AttemptView::from).collect()),
+        field: error.told.field.clone(),
+        candidates: error.told.candidates.clone(),
+        attempts: error.told.attempts.as_ref().map(|attempts| attempts.iter().map(AttemptView::from).collect()),
     };
     let mut builder = HttpResponse::build(status);
     builder.insert_header((header::CACHE_CONTROL, "no-store"));
-    if let Some(delay) = error.retry_after {
+    if let Some(delay) = error.told.retry_after {
         builder.insert_header((header::RETRY_AFTER, whole_seconds(delay).to_string()));
     }
-    for (name, value) in &error.headers {
+    for (name, value) in &error.told.headers {
         builder.insert_header((*name, value.as_str()));
     }
     let body = serde_json::to_vec(&problem).unwrap_or_default();

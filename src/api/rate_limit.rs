@@ -92,7 +92,7 @@ mod tests {
         let limit = RateLimit::new(1, 2);
         assert!(limit.check(ip("10.0.0.1")).is_ok());
         assert!(limit.check(ip("10.0.0.1")).is_ok());
-        let refused = limit.check(ip("10.0.0.1")).err().and_then(|error| error.retry_after);
+        let refused = limit.check(ip("10.0.0.1")).err().and_then(|error| error.told.retry_after);
         assert!(refused.is_some_and(|wait| wait.as_secs() > 30), "{refused:?}");
         assert!(limit.check(ip("10.0.0.2")).is_ok());
         assert!(RateLimit::new(0, 1).check(ip("10.0.0.1")).is_ok());

@@ -39,7 +39,7 @@ impl Line {
                 tracing::$level!(
                     target: "easel::request",
                     method = %self.method,
-                    path = ?self.path,
+                    path = %self.path,
                     status,
                     duration_ms,
                     request_id = %self.request_id,
@@ -62,10 +62,10 @@ impl Drop for Line {
             tracing::info!(
                 target: "easel::request",
                 method = %self.method,
-                path = ?self.path,
+                path = %self.path,
                 duration_ms = milliseconds(self.started),
                 request_id = %self.request_id,
-                "the client left before the answer; its work was dropped"
+                "dropped before it was answered: the client left, or the process ended"
             );
         }
     }

@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::error::{ApiError, Code};
 use super::{docs, openapi};
-use crate::settings::nearest;
+use crate::nearest::nearest;
 
 /// The default service.
 pub(super) async fn answer(request: HttpRequest) -> Result<HttpResponse, ApiError> {

@@ -58,19 +58,21 @@ fn recode(source: &GeneratedImage, format: ImageFormat) -> Result<Bytes, image::
     limits.check_dimensions(decoder.dimensions().0, decoder.dimensions().1)?;
     limits.reserve(decoder.total_bytes())?;
     decoder.set_limits(limits)?;
-    let decoded = DynamicImage::from_decoder(decoder)?;
+    let picture = DynamicImage::from_decoder(decoder)?;
 
     let mut bytes = Vec::new();
     match format {
-        ImageFormat::Png => decoded.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)?,
-        ImageFormat::Jpeg => JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(&on_white(decoded))?,
+        ImageFormat::Png => picture.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)?,
+        ImageFormat::Jpeg => {
+            JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(&on_white(picture))?;
+        }
         ImageFormat::Webp => {
-            let (width, height) = (decoded.width(), decoded.height());
+            let (width, height) = (picture.width(), picture.height());
             let encoder = WebPEncoder::new_lossless(&mut bytes);
-            if decoded.color().has_alpha() {
-                encoder.write_image(&decoded.into_rgba8(), width, height, image::ExtendedColorType::Rgba8)?;
+            if picture.color().has_alpha() {
+                encoder.write_image(&picture.into_rgba8(), width, height, image::ExtendedColorType::Rgba8)?;
             } else {
-                encoder.write_image(&decoded.into_rgb8(), width, height, image::ExtendedColorType::Rgb8)?;
+                encoder.write_image(&picture.into_rgb8(), width, height, image::ExtendedColorType::Rgb8)?;
             }
         }
     }
@@ -78,11 +80,11 @@ fn recode(source: &GeneratedImage, format: ImageFormat) -> Result<Bytes, image::
 }
 
 /// JPEG knows no transparency: what shines through is white.
-fn on_white(decoded: DynamicImage) -> DynamicImage {
-    if !decoded.color().has_alpha() {
-        return DynamicImage::ImageRgb8(decoded.into_rgb8());
+fn on_white(picture: DynamicImage) -> DynamicImage {
+    if !picture.color().has_alpha() {
+        return DynamicImage::ImageRgb8(picture.into_rgb8());
     }
-    let mut pixels = decoded.into_rgba8();
+    let mut pixels = picture.into_rgba8();
     for Rgba([red, green, blue, alpha]) in pixels.pixels_mut() {
         for channel in [red, green, blue] {
             let mixed = u16::from(*channel) * u16::from(*alpha) + 255 * (255 - u16::from(*alpha));

@@ -57,7 +57,9 @@ impl Chain<'_> {
                 Next::Candidate => {}
                 Next::Ended => break,
                 Next::DeadlineExceeded => return Err(story.deadline_exceeded(limit)),
-                Next::Done(generation) => return Ok(self.outcome(candidate.model, generation, story, started.elapsed())),
+                Next::Done(generation) => {
+                    return Ok(self.outcome(candidate.model, generation, story, started.elapsed()));
+                }
             }
         }
         Err(story.end(self.request, self.policy))
@@ -66,10 +68,15 @@ impl Chain<'_> {
     async fn turn(&self, candidate: &Candidate, deadline: Instant, story: &mut Story) -> Next {
         if let Some(obstacle) = candidate.obstacle() {
             if obstacle.not_installed && story.attempts.is_empty() {
-                story.not_installed =
-                    Some((candidate.model.clone(), obstacle.detail.clone(), obstacle.remedy.clone()));
+                story.not_installed = Some((candidate.model.clone(), obstacle.detail.clone(), obstacle.remedy.clone()));
             }
-            story.note(&candidate.model, AttemptOutcome::Unavailable, Some(obstacle.reason.to_owned()), 0, Duration::ZERO);
+            story.note(
+                &candidate.model,
+                AttemptOutcome::Unavailable,
+                Some(obstacle.reason.to_owned()),
+                0,
+                Duration::ZERO,
+            );
             story.remedies.push(Remedy {
                 provider: candidate.model.provider.clone(),
                 reason: obstacle.reason.to_owned(),
@@ -145,7 +152,14 @@ impl Chain<'_> {
 }
 
 impl Story {
-    fn note(&mut self, model: &ModelId, outcome: AttemptOutcome, reason: Option<String>, calls: u32, duration: Duration) {
+    fn note(
+        &mut self,
+        model: &ModelId,
+        outcome: AttemptOutcome,
+        reason: Option<String>,
+        calls: u32,
+        duration: Duration,
+    ) {
         self.attempts.push(Attempt { model: model.clone(), outcome, reason, calls, duration });
     }
 

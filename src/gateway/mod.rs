@@ -105,7 +105,7 @@ impl Gateway {
     /// What a request that names nothing would use now; `None` while nothing is available.
     pub fn current(&self) -> Option<ModelId> {
         let candidates = self.router().candidates(&Target::default(), FallbackPolicy::Auto).ok()?;
-        candidates.into_iter().find(|candidate| candidate.is_usable()).map(|candidate| candidate.model)
+        candidates.into_iter().find(router::Candidate::is_usable).map(|candidate| candidate.model)
     }
 
     /// Makes `name` (a model key, `provider/key` or an alias) the current model and remembers it.

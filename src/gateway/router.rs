@@ -128,7 +128,8 @@ impl Router<'_> {
     /// once, by default with its own default model.
     fn default_order(&self) -> Vec<Candidate> {
         let leads = [self.current_lead(), self.configured_lead()];
-        let rest = (0..self.registry.providers().len()).filter_map(|position| self.entry(position)?.with_default_model());
+        let rest =
+            (0..self.registry.providers().len()).filter_map(|position| self.entry(position)?.with_default_model());
         let mut order: Vec<Candidate> = Vec::new();
         for candidate in leads.into_iter().flatten().chain(rest) {
             if order.iter().all(|earlier| earlier.position != candidate.position) {
@@ -262,7 +263,8 @@ impl Entry<'_> {
 impl Candidate {
     /// Whether `name` is one of the spellings of this very model.
     fn answers_to(&self, name: &str) -> bool {
-        let spelled = |text: &str| text == self.details.key.as_str() || self.details.aliases.iter().any(|alias| alias == text);
+        let spelled =
+            |text: &str| text == self.details.key.as_str() || self.details.aliases.iter().any(|alias| alias == text);
         spelled(name) || name.split_once('/').is_some_and(|(_, key)| spelled(key))
     }
 }

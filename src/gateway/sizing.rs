@@ -1,5 +1,7 @@
 //! Sizes that a model can make: whether it can make one, and which of them is nearest. Pure.
 
+use std::num::NonZeroU32;
+
 use crate::generation::{AspectRatio, ImageSize, Limits};
 
 /// What a ratio is drawn at where the model names no size of its own: about a million pixels.
@@ -39,7 +41,7 @@ pub(super) fn nearest(size: ImageSize, limits: &Limits) -> ImageSize {
     if let Some(listed) = limits.sizes.iter().min_by_key(|other| distance(other)) {
         return *listed;
     }
-    let multiple = limits.size_multiple.map_or(1, std::num::NonZeroU32::get);
+    let multiple = limits.size_multiple.map_or(1, NonZeroU32::get);
     within(f64::from(size.width.get()), f64::from(size.height.get()), multiple, limits)
 }
 
@@ -58,7 +60,7 @@ pub(super) fn for_ratio(ratio: AspectRatio, limits: &Limits, default: Option<Ima
     if let Some(listed) = listed {
         return *listed;
     }
-    let multiple = limits.size_multiple.map_or(USUAL_MULTIPLE, std::num::NonZeroU32::get);
+    let multiple = limits.size_multiple.map_or(USUAL_MULTIPLE, NonZeroU32::get);
     let (width, height) = ((pixels * wished).sqrt(), (pixels / wished).sqrt());
     // Shrinking both sides keeps the ratio; cutting only the longer one would not.
     let longest = limits.max_side.map_or(f64::INFINITY, f64::from);
@@ -88,11 +90,9 @@ fn within(width: f64, height: f64, multiple: u32, limits: &Limits) -> ImageSize 
         *longer = fitting(*shorter).min(*longer);
         *shorter = fitting(*longer).min(*shorter);
     }
-    // Both are at least `multiple`, which is at least 1.
-    ImageSize::new(width.max(1), height.max(1)).unwrap_or(ImageSize {
-        width: std::num::NonZeroU32::MIN,
-        height: std::num::NonZeroU32::MIN,
-    })
+    // Neither is 0: both are at least `multiple`.
+    let side = |length| NonZeroU32::new(length).unwrap_or(NonZeroU32::MIN);
+    ImageSize { width: side(width), height: side(height) }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, and the caller clamps")]

@@ -40,7 +40,9 @@ pub(super) fn fit(request: &GenerationRequest, id: &ModelId, model: &Model, stri
 
     match size(request.size, model) {
         Ok(size) => request.size = size,
-        Err((wish, why)) => refuse(wish, format!("{} {} cannot be had from {id}: {why}", wish.field(), spelled(request.size))),
+        Err((wish, why)) => {
+            refuse(wish, format!("{} {} cannot be had from {id}: {why}", wish.field(), spelled(request.size)));
+        }
     }
     request.strict = strict;
     let ignored = leave_out(&mut request, model);
@@ -71,9 +73,7 @@ fn size(wish: SizeWish, model: &Model) -> Result<SizeWish, (Wish, String)> {
             Some(why) => Err((Wish::Size, format!("{why}; the nearest is {}", sizing::nearest(size, &model.limits)))),
         },
         SizeWish::Aspect(_) if !sent => Err((Wish::AspectRatio, "its size cannot be chosen".to_owned())),
-        SizeWish::Aspect(ratio) => {
-            Ok(SizeWish::Exact(sizing::for_ratio(ratio, &model.limits, model.defaults.size)))
-        }
+        SizeWish::Aspect(ratio) => Ok(SizeWish::Exact(sizing::for_ratio(ratio, &model.limits, model.defaults.size))),
     }
 }
 
@@ -90,20 +90,10 @@ fn leave_out(request: &mut GenerationRequest, model: &Model) -> Vec<Wish> {
     let supports = model.supports;
     let mut ignored = Vec::new();
     take_unless(supports.seed.is_sent(), &mut request.seed, Wish::Seed, &mut ignored);
-    take_unless(
-        supports.negative_prompt.is_sent(),
-        &mut request.negative_prompt,
-        Wish::NegativePrompt,
-        &mut ignored,
-    );
+    take_unless(supports.negative_prompt.is_sent(), &mut request.negative_prompt, Wish::NegativePrompt, &mut ignored);
     let possible = request.steps.is_none_or(|steps| model.limits.max_steps.is_none_or(|most| steps.get() <= most));
     take_unless(supports.steps.is_sent() && possible, &mut request.steps, Wish::Steps, &mut ignored);
-    take_unless(
-        supports.guidance_scale.is_sent(),
-        &mut request.guidance_scale,
-        Wish::GuidanceScale,
-        &mut ignored,
-    );
+    take_unless(supports.guidance_scale.is_sent(), &mut request.guidance_scale, Wish::GuidanceScale, &mut ignored);
     take_unless(supports.scheduler.is_sent(), &mut request.scheduler, Wish::Scheduler, &mut ignored);
     ignored
 }

@@ -12,7 +12,7 @@ mod wish;
 pub use attempt::{Attempt, AttemptOutcome};
 pub use availability::Availability;
 pub use capabilities::{Capabilities, Defaults, Installed, Limits, Model, Support, Supports};
-pub use image::{Generation, GeneratedImage, ImageFormat};
+pub use image::{GeneratedImage, Generation, ImageFormat};
 pub use model_id::{ModelId, ModelKey, ProviderId};
 pub use request::{FallbackPolicy, GenerationRequest, Seed, SizeWish, Target};
 pub use size::{AspectRatio, ImageSize};

@@ -7,6 +7,9 @@ use serde::Deserialize;
 use super::BuildError;
 use crate::generation::{ImageSize, Limits};
 
+/// Longer sides are not pictures of today, and arithmetic on them would need care.
+const MAX_SIDE: u32 = 1 << 16;
+
 /// `limits = { … }` of a model; every key may be absent, which is no limit.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -53,6 +56,10 @@ impl DeclaredLimits {
             max_pixels: self.max_pixels,
             max_steps: self.max_steps.map(NonZeroU32::get),
         };
+        let given = [self.min_side, self.max_side, self.size_multiple];
+        if given.into_iter().flatten().any(|length| length.get() > MAX_SIDE) {
+            return Err(BuildError::config(key, format!("a side is at most {MAX_SIDE} pixels")));
+        }
         let least = u64::from(limits.min_side.unwrap_or(1));
         let multiple = u64::from(limits.size_multiple.map_or(1, NonZeroU32::get));
         let least = least.div_ceil(multiple) * multiple;

@@ -9,14 +9,18 @@ use serde_json::Value;
 
 use super::Provider;
 use crate::generation::ProviderId;
+use crate::nearest::nearest;
 
 /// A kind of provider: the code behind `kind = "…"`.
 #[derive(Clone, Copy)]
 pub struct Kind {
     /// The name in the configuration.
     pub name: &'static str,
-    build: fn(&ProviderId, Value, &Environment) -> Result<Arc<dyn Provider>, BuildError>,
+    build: Build,
 }
+
+/// Makes a provider from its id and its own half of a section.
+type Build = fn(&ProviderId, Value, &Environment) -> Result<Arc<dyn Provider>, BuildError>;
 
 /// A kind's own half of a section: `[providers.<id>.config]`.
 pub trait KindConfig: DeserializeOwned {
@@ -92,10 +96,7 @@ fn build_kind<C: KindConfig>(
         let key = error.path().to_string();
         let message = with_nearest(&error.into_inner().to_string());
         // The path of the whole is a dot.
-        BuildError::Config {
-            key: if key == "." { String::new() } else { key },
-            message,
-        }
+        BuildError::Config { key: if key == "." { String::new() } else { key }, message }
     })?;
     config.build(id, environment)
 }
@@ -109,16 +110,10 @@ fn with_nearest(message: &str) -> String {
         let names = text.split('`').skip(1).step_by(2);
         names.map(str::to_owned).collect::<Vec<_>>()
     };
-    let name = quoted(unknown).into_iter().next();
-    let nearest = name.and_then(|name| {
-        let likeness = |known: String| (strsim::jaro_winkler(&name, &known), known);
-        let closest = quoted(known).into_iter().map(likeness);
-        closest
-            .filter(|(likeness, _)| *likeness > 0.7)
-            .max_by(|(one, _), (two, _)| one.total_cmp(two))
-    });
+    let (names, known) = (quoted(unknown), quoted(known));
+    let nearest = names.first().and_then(|name| nearest(name, known.iter().map(String::as_str)));
     match nearest {
-        Some((_, nearest)) => format!("{unknown}; the nearest is `{nearest}`"),
+        Some(nearest) => format!("{unknown}; the nearest is `{nearest}`"),
         None => message.to_owned(),
     }
 }
@@ -130,10 +125,7 @@ mod tests {
     #[test]
     fn an_unknown_key_is_told_with_the_nearest() {
         let message = "unknown field `modles`, expected one of `base_url`, `api_key`, `models`";
-        assert_eq!(
-            with_nearest(message),
-            "unknown field `modles`; the nearest is `models`"
-        );
+        assert_eq!(with_nearest(message), "unknown field `modles`; the nearest is `models`");
         let far = "unknown field `zzz`, expected `base_url` or `models`";
         assert_eq!(with_nearest(far), far);
         assert_eq!(with_nearest("missing field `id`"), "missing field `id`");

@@ -50,11 +50,8 @@ impl Scripted {
     }
 
     pub(crate) fn unavailable(self, reason: &'static str) -> Self {
-        *self.availability.lock().unwrap() = Availability::Unavailable {
-            reason,
-            detail: format!("it says {reason}"),
-            remedy: format!("cure {reason}"),
-        };
+        *self.availability.lock().unwrap() =
+            Availability::Unavailable { reason, detail: format!("it says {reason}"), remedy: format!("cure {reason}") };
         self
     }
 

@@ -7,7 +7,8 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::{Error, Problem, Settings, nearest, paths, validate};
+use super::{Error, Problem, Settings, paths, validate};
+use crate::nearest::nearest;
 
 /// `config/default.toml` as compiled in: the defaults, and the reference manual of every setting.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -164,11 +165,16 @@ fn explain(figment: &Figment, errors: figment::Error) -> Error {
                 path.push(field.clone().into_owned());
                 ("missing".to_owned(), None)
             }
-            Kind::UnknownVariant(found, known) => {
-                (format!("`{found}` is not one of {}", known.join(", ")), None)
-            }
+            Kind::UnknownVariant(found, known) => (format!("`{found}` is not one of {}", known.join(", ")), None),
             Kind::Message(message) => (message.clone(), None),
-            other => (other.to_string(), None),
+            kind @ (Kind::InvalidType(..)
+            | Kind::InvalidValue(..)
+            | Kind::InvalidLength(..)
+            | Kind::DuplicateField(_)
+            | Kind::ISizeOutOfRange(_)
+            | Kind::USizeOutOfRange(_)
+            | Kind::Unsupported(_)
+            | Kind::UnsupportedKey(..)) => (kind.to_string(), None),
         };
         let key = path.join(".");
         let origin = error.metadata.as_ref().map(|metadata| describe(metadata, &key)).unwrap_or_default();

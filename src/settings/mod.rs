@@ -6,7 +6,6 @@
 mod duration;
 mod error;
 mod load;
-mod nearest;
 mod paths;
 mod sections;
 mod show;
@@ -15,7 +14,6 @@ mod validate;
 
 pub use error::{Error, Problem};
 pub use load::{DEFAULTS, Loaded, Sources};
-pub use nearest::nearest;
 pub use paths::{executable_dirs, hub_cache};
 pub use sections::{
     Fallback, Library, Limits, Log, LogFormat, LogLevel, Policy, Provider, Routing, Server, Settings, Storage,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 use serde_json::Value;
 
 use super::{duration, size};
@@ -37,6 +38,7 @@ pub struct Settings {
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// Where it listens.
+    #[serde(deserialize_with = "address")]
     pub address: SocketAddr,
     /// The bearer token of the administrator's routes.
     pub admin_token: Option<SecretRef>,
@@ -215,8 +217,15 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(60), attempts: 1, backoff: Duration::from_millis(500) }
+        Self { timeout: Duration::from_mins(1), attempts: 1, backoff: Duration::from_millis(500) }
     }
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format!("`{text}` is no address with a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\""))
+    })
 }
 
 fn yes() -> bool {

@@ -4,6 +4,7 @@
 //! They need the binary `easel-engine` beside `easel`, or where `EASEL_ENGINE` says (`make test` builds it first). Where
 //! there is none, each test says by name that it was not run.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -66,10 +67,12 @@ threads = 1
             engine.display()
         );
         for name in names {
-            config.push_str(&format!(
+            write!(
+                config,
                 "[providers.local.config.models.{name}]\npipeline = \"sdxl\"\nsource = \"file:{name}\"\nsteps = 1\n\
                  guidance_scale = 1.0\n"
-            ));
+            )
+            .unwrap();
         }
         config
     }
@@ -101,8 +104,8 @@ fn endless() -> Value {
 fn engine_process(easel: &Easel) -> Option<u32> {
     let log = easel.log();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let starts = lines.filter(|line| line["message"] == "engine started");
-    starts.last().and_then(|line| u32::try_from(line["pid"].as_u64()?).ok()).filter(|process| is_alive(*process))
+    let mut starts = lines.filter(|line| line["message"] == "engine started");
+    starts.next_back().and_then(|line| u32::try_from(line["pid"].as_u64()?).ok()).filter(|process| is_alive(*process))
 }
 
 fn is_alive(process: u32) -> bool {

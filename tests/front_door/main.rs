@@ -18,5 +18,6 @@ mod fallback;
 mod leaving;
 mod local_engine;
 mod logs;
+mod shipped_config;
 mod shutdown;
 mod upstreams;

@@ -12,7 +12,7 @@ use crate::error::VendorError;
 use crate::http::Reply;
 use crate::models::{self, DEFAULT_SIZE, Family, MODELS, Model};
 use crate::state::State;
-use crate::{Behaviour, Fault, Picture};
+use crate::{Behaviour, Fault, Picture, Request};
 
 /// A request that passed the vendor's checks.
 #[derive(Debug)]
@@ -22,12 +22,15 @@ pub(crate) struct Asked {
     count: u32,
     size: (u32, u32),
     quality: String,
+    /// Whether pictures are named by their addresses.
     addresses: bool,
+    /// What addresses begin with.
+    origin: String,
 }
 
-/// Reads a body as the vendor does.
-pub(crate) fn read(body: &[u8], behaviour: &Behaviour) -> Result<Asked, VendorError> {
-    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+/// Reads a request as the vendor does.
+pub(crate) fn read(request: &Request, behaviour: &Behaviour, state: &State) -> Result<Asked, VendorError> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(&request.body) else {
         return Err(VendorError::not_json());
     };
     let model = read_model(&fields)?;
@@ -39,7 +42,7 @@ pub(crate) fn read(body: &[u8], behaviour: &Behaviour) -> Result<Asked, VendorEr
     let addresses = read_addresses(&fields, family)?;
     refuse_unoffered(&fields)?;
     let quality = fields.get("quality").and_then(Value::as_str).unwrap_or("auto").to_owned();
-    Ok(Asked { family, prompt, count, size, quality, addresses })
+    Ok(Asked { family, prompt, count, size, quality, addresses, origin: state.origin(request) })
 }
 
 fn read_model(fields: &Map<String, Value>) -> Result<&'static Model, VendorError> {
@@ -196,7 +199,7 @@ fn item(asked: &Asked, behaviour: &Behaviour, fault: Option<Fault>, state: &Stat
     let subject = Picture::subject(&asked.prompt, behaviour.seed, index);
     let picture = Picture { width, height, subject, bytes: behaviour.bytes };
     if asked.addresses || fault == Some(Fault::UrlInsteadOfBase64) {
-        return format!(r#"{{"url":"{}/pictures/{width}x{height}-{subject}.png"}}"#, state.origin());
+        return format!(r#"{{"url":"{}/pictures/{width}x{height}-{subject}.png"}}"#, asked.origin);
     }
     let text = match fault {
         Some(Fault::InvalidBase64) => Arc::from("this is *not* base64!"),

@@ -107,7 +107,7 @@ fn reply(request: &Request, behaviour: &Behaviour, fault: Option<Fault>, state: 
         Some(Fault::Quota) => VendorError::quota().reply(),
         Some(Fault::Refused) => VendorError::refused().reply(),
         Some(Fault::Html) => Reply::new(200, "text/html; charset=utf-8", "<html><h1>Sign in to continue</h1></html>"),
-        _ => match openai::read(&request.body, behaviour) {
+        _ => match openai::read(request, behaviour, state) {
             Ok(asked) => openai::answer(&asked, behaviour, fault, state),
             Err(error) => error.reply(),
         },

@@ -55,9 +55,9 @@ impl State {
         }
     }
 
-    /// `http://host:port`.
-    pub fn origin(&self) -> String {
-        format!("http://{}", self.address)
+    /// `http://host:port` as the client of this request knows it.
+    pub fn origin(&self, request: &Request) -> String {
+        request.header("host").map_or_else(|| format!("http://{}", self.address), |host| format!("http://{host}"))
     }
 
     pub fn behaviour(&self) -> Behaviour {

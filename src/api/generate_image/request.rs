@@ -37,7 +37,7 @@ pub(in crate::api) struct GenerateImageRequest {
     /// Whether the next provider is tried when one fails. Absent: `auto` when neither a provider nor a model is
     /// named, else `never`.
     fallback: Option<FallbackField>,
-    /// How many pictures. Default 1.
+    /// How many pictures. Default 1; `[limits] max_images` sets the most.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 10)]
     n: Option<Whole>,
     /// Pixels across; with `height`. Default: the model's. A hard wish.
@@ -67,7 +67,7 @@ pub(in crate::api) struct GenerateImageRequest {
     /// Not in this build: it needs `image`.
     #[schema(value_type = Option<f64>)]
     strength: Option<Unread>,
-    /// Soft wishes (seed, negative_prompt, steps, guidance_scale, scheduler) are honoured or the provider is passed
+    /// Soft wishes (`seed`, `negative_prompt`, `steps`, `guidance_scale`, `scheduler`) are honoured or the provider is passed
     /// over. Default false.
     strict: Option<bool>,
     /// Not in this build.

@@ -3,8 +3,8 @@
 use super::size;
 use crate::gateway::convert::convert;
 use crate::generation::{GeneratedImage, Generation, ImageFormat};
-use crate::providers::scripted::encoded;
 use crate::providers::ErrorKind;
+use crate::providers::scripted::encoded;
 
 fn generation(format: ImageFormat) -> Generation {
     let size = size(37, 21);
@@ -18,7 +18,8 @@ async fn every_format_becomes_every_other() {
     for (from, to) in formats.into_iter().flat_map(|from| formats.map(|to| (from, to))) {
         let before = generation(from);
         let after = convert(before.clone(), Some(to)).await.unwrap();
-        let reader = image::ImageReader::new(std::io::Cursor::new(&after.images[0].bytes)).with_guessed_format().unwrap();
+        let reader =
+            image::ImageReader::new(std::io::Cursor::new(&after.images[0].bytes)).with_guessed_format().unwrap();
         assert_eq!(reader.format().unwrap().to_mime_type(), to.mime_type());
         assert_eq!(reader.into_dimensions().unwrap(), (37, 21), "{from:?} to {to:?}");
         assert_eq!(after.images[0].format, to);

@@ -105,7 +105,10 @@ async fn nothing_available_tells_every_remedy() {
     let error = house.generate(&request(), "r").await.unwrap_err();
     assert_eq!(error.to_string(), "nothing is available: a (it says no_key); b (it says engine_missing)");
     let Error::NothingAvailable { remedies, .. } = error else { panic!() };
-    assert_eq!(remedies.iter().map(|remedy| remedy.remedy.as_str()).collect::<Vec<_>>(), ["cure no_key", "cure engine_missing"]);
+    assert_eq!(
+        remedies.iter().map(|remedy| remedy.remedy.as_str()).collect::<Vec<_>>(),
+        ["cure no_key", "cure engine_missing"]
+    );
 
     let empty = gateway(&[], routing()).generate(&request(), "r").await.unwrap_err();
     assert_eq!(empty.to_string(), "no provider is configured");
@@ -152,7 +155,10 @@ async fn soft_wishes_are_ignored_or_hard_as_strictness_says() {
     let asked = GenerationRequest { seed: Some(Seed::from(7)), ..request() };
     let house = gateway(&[("a", &seedless), ("b", &seeded)], routing());
     let outcome = house.generate(&asked, "r").await.unwrap();
-    assert_eq!((told(&outcome.attempts), outcome.generation.ignored), (vec!["a/m ok - 1".to_owned()], vec![Wish::Seed]));
+    assert_eq!(
+        (told(&outcome.attempts), outcome.generation.ignored),
+        (vec!["a/m ok - 1".to_owned()], vec![Wish::Seed])
+    );
     assert_eq!(seedless.asked()[0].seed, None);
 
     for (routing, strict) in [(routing(), true), (Routing { strict: true, ..routing() }, false)] {

@@ -18,7 +18,13 @@ use crate::providers::scripted::Scripted;
 
 /// What `[routing]` says when it says nothing.
 fn routing() -> Routing {
-    Routing { default_provider: None, default_model: None, fallback: None, strict: false, deadline: Duration::from_mins(2) }
+    Routing {
+        default_provider: None,
+        default_model: None,
+        fallback: None,
+        strict: false,
+        deadline: Duration::from_mins(2),
+    }
 }
 
 fn registered(id: &str, priority: i32, provider: &Scripted) -> Registered {

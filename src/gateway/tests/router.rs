@@ -6,7 +6,13 @@ use crate::gateway::{CurrentStore, Error, Gateway, MemoryStore, Registry, Routin
 use crate::generation::{FallbackPolicy, Installed, Model, ModelId, ModelKey, ProviderId, Target};
 use crate::providers::scripted::{Scripted, model, request};
 
-fn order(registry: &Registry, routing: &Routing, chosen: Option<&str>, named: &Target, policy: FallbackPolicy) -> Vec<String> {
+fn order(
+    registry: &Registry,
+    routing: &Routing,
+    chosen: Option<&str>,
+    named: &Target,
+    policy: FallbackPolicy,
+) -> Vec<String> {
     let chosen = chosen.map(|id| {
         let (provider, key) = id.split_once('/').unwrap();
         ModelId { provider: ProviderId::new(provider), key: ModelKey::new(key) }
@@ -23,12 +29,7 @@ fn house() -> Registry {
     let b = Scripted::new(vec![model("y"), model("org/shared")], []);
     let c = Scripted::new(vec![model("z"), model("org/shared"), model("a/x")], []);
     let d = Scripted::new(vec![model("w")], []).unavailable("no_key");
-    Registry::new(vec![
-        registered("c", 3, &c),
-        registered("a", 1, &a),
-        registered("d", 2, &d),
-        registered("b", 2, &b),
-    ])
+    Registry::new(vec![registered("c", 3, &c), registered("a", 1, &a), registered("d", 2, &d), registered("b", 2, &b)])
 }
 
 #[test]
@@ -113,9 +114,8 @@ fn unknown_names_offer_the_closest_first() {
 fn the_callers_word_on_falling_back_wins_over_the_configuration() {
     let registry = house();
     let mut asked = request();
-    let policy = |routing: Routing, request: &_| {
-        Router { registry: &registry, routing: &routing, chosen: None }.policy(request)
-    };
+    let policy =
+        |routing: Routing, request: &_| Router { registry: &registry, routing: &routing, chosen: None }.policy(request);
     assert_eq!(policy(routing(), &asked), FallbackPolicy::Auto);
     asked.target = target(None, Some("x"));
     assert_eq!(policy(routing(), &asked), FallbackPolicy::Never);
@@ -155,7 +155,8 @@ fn the_current_model_is_remembered_if_it_exists() {
 #[test]
 fn names_in_routing_that_nothing_answers_to_are_told() {
     let near = Scripted::new(vec![model("y")], []);
-    let sound = Routing { default_provider: Some("near".to_owned()), default_model: Some("near/y".to_owned()), ..routing() };
+    let sound =
+        Routing { default_provider: Some("near".to_owned()), default_model: Some("near/y".to_owned()), ..routing() };
     assert!(gateway(&[("near", &near)], sound).routing_problems().is_empty());
     let wrong = Routing { default_provider: Some("far".to_owned()), default_model: Some("v".to_owned()), ..routing() };
     assert_eq!(gateway(&[("near", &near)], wrong).routing_problems().len(), 2);

@@ -28,8 +28,8 @@ fn case() -> impl Strategy<Value = Case> {
     let plan = (0..6_u8, -2..3_i32, prop::collection::vec((0..5_u8, any::<bool>()), 1..4), any::<bool>());
     let name = || prop::option::of(0..6_u8);
     let policy = prop::sample::select(vec![FallbackPolicy::Auto, FallbackPolicy::Never]);
-    (prop::collection::vec(plan, 0..6), prop::option::of((0..6_u8, 0..5_u8)), name(), name(), name(), name(), policy).prop_map(
-        |(mut plans, chosen, default_provider, default_model, provider, model, policy)| {
+    (prop::collection::vec(plan, 0..6), prop::option::of((0..6_u8, 0..5_u8)), name(), name(), name(), name(), policy)
+        .prop_map(|(mut plans, chosen, default_provider, default_model, provider, model, policy)| {
             plans.sort_by_key(|plan| plan.0);
             plans.dedup_by_key(|plan| plan.0);
             for plan in &mut plans {
@@ -37,8 +37,7 @@ fn case() -> impl Strategy<Value = Case> {
                 plan.2.dedup_by_key(|model| model.0);
             }
             Case { plans, chosen, default_provider, default_model, provider, model, policy }
-        },
-    )
+        })
 }
 
 fn id(number: u8) -> String {
@@ -74,10 +73,9 @@ fn order(case: &Case, reversed: bool) -> Option<Vec<ModelId>> {
         default_model: case.default_model.map(key),
         ..super::routing()
     };
-    let chosen = case.chosen.map(|(provider, model)| ModelId {
-        provider: ProviderId::new(id(provider)),
-        key: ModelKey::new(key(model)),
-    });
+    let chosen = case
+        .chosen
+        .map(|(provider, model)| ModelId { provider: ProviderId::new(id(provider)), key: ModelKey::new(key(model)) });
     let target = Target { provider: case.provider.map(id), model: case.model.map(key) };
     let candidates = Router { registry: &registry, routing: &routing, chosen }.candidates(&target, case.policy).ok()?;
     Some(candidates.into_iter().map(|candidate| candidate.model).collect())

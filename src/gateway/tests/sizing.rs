@@ -20,9 +20,13 @@ fn local() -> Limits {
 
 #[test]
 fn a_ratio_takes_the_nearest_listed_size() {
-    for ((width, height), expected) in
-        [((1, 1), (1024, 1024)), ((16, 9), (1536, 1024)), ((9, 16), (1024, 1536)), ((5, 4), (1536, 1024)), ((100, 1), (1536, 1024))]
-    {
+    for ((width, height), expected) in [
+        ((1, 1), (1024, 1024)),
+        ((16, 9), (1536, 1024)),
+        ((9, 16), (1024, 1536)),
+        ((5, 4), (1536, 1024)),
+        ((100, 1), (1536, 1024)),
+    ] {
         let found = for_ratio(ratio(width, height), &listed(), None);
         assert_eq!(found, size(expected.0, expected.1), "{width}:{height}");
     }

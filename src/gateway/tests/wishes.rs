@@ -33,10 +33,7 @@ fn simple() -> Model {
 #[test]
 fn soft_wishes_that_are_not_understood_are_left_out_and_named() {
     let fitted = fit(&all_soft(), &id(), &simple(), false).ok().unwrap();
-    assert_eq!(
-        fitted.ignored,
-        [Wish::Seed, Wish::NegativePrompt, Wish::Steps, Wish::GuidanceScale, Wish::Scheduler]
-    );
+    assert_eq!(fitted.ignored, [Wish::Seed, Wish::NegativePrompt, Wish::Steps, Wish::GuidanceScale, Wish::Scheduler]);
     assert_eq!(fitted.request, request());
 }
 

@@ -70,7 +70,8 @@ fn lossless(data: &[u8]) -> Result<ImageSize, Broken> {
 /// 24 bits for each side of the canvas less one, after the flags.
 fn extended(data: &[u8]) -> Result<ImageSize, Broken> {
     let (_flags, data) = take::<4>(data)?;
-    let ([a, b, c], data) = take::<3>(data)?;
-    let ([d, e, f], _) = take::<3>(data)?;
-    size_of(u32::from_le_bytes([a, b, c, 0]) + 1, u32::from_le_bytes([d, e, f, 0]) + 1)
+    let (width, data) = take::<3>(data)?;
+    let (height, _) = take::<3>(data)?;
+    let side = |[low, middle, high]: [u8; 3]| u32::from_le_bytes([low, middle, high, 0]) + 1;
+    size_of(side(width), side(height))
 }

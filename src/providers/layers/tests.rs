@@ -60,7 +60,9 @@ async fn attempts_are_exactly_what_the_policy_says() {
 
 #[tokio::test(start_paused = true)]
 async fn what_will_not_pass_is_not_repeated() {
-    for kind in [ErrorKind::Unauthorized, ErrorKind::ContentRejected, ErrorKind::InvalidRequest, ErrorKind::QuotaExhausted] {
+    for kind in
+        [ErrorKind::Unauthorized, ErrorKind::ContentRejected, ErrorKind::InvalidRequest, ErrorKind::QuotaExhausted]
+    {
         let told = ask(&script([Step::Fail(kind, None)]), &policy(5), &request(), HOUR).await;
         assert_eq!((told.kind(), told.calls, told.took), (kind, 1, Duration::ZERO));
     }

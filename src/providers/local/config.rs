@@ -14,9 +14,7 @@ use super::Local;
 use super::installed::{self, Found, Here, Library};
 use super::job::LocalModel;
 use super::supervisor::{Launch, Supervisor};
-use crate::generation::{
-    Capabilities, Defaults, ImageSize, Installed, Model, ModelKey, ProviderId, Support, Supports,
-};
+use crate::generation::{Capabilities, Defaults, ImageSize, Installed, Model, ModelKey, ProviderId, Support, Supports};
 use crate::providers::declared::{DeclaredLimits, DeclaredSize};
 use crate::providers::{BuildError, Environment, KindConfig, Provider};
 

@@ -1,5 +1,6 @@
 //! One engine process: started, watched, spoken to over its socket, and ended with its value.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,15 +59,16 @@ impl Engine {
             command.arg("--threads").arg(threads.to_string());
         }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // Ctrl-C in a terminal reaches every process of a group. This one ends when we let it, after what runs is done.
+        command.process_group(0);
         let mut child = command.spawn().map_err(failed)?;
         let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
         tracing::info!(provider = %launch.id, pid = child.id(), "engine started");
 
         let (tell, ended) = watch::channel(false);
         let process = Arc::new(Mutex::new(Process { child, stdin, socket: socket.clone(), told: false }));
-        let client = http::client_builder().ok().and_then(|builder| {
-            builder.unix_socket(socket).no_proxy().build().ok()
-        });
+        let client =
+            http::client_builder().ok().and_then(|builder| builder.unix_socket(socket).no_proxy().build().ok());
         let http = client.ok_or_else(|| Error::new(ErrorKind::Internal, "the HTTP client could not be made"))?;
         let watched = Arc::clone(&process);
         let provider = launch.id.to_string();
@@ -190,4 +192,3 @@ impl Process {
 fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
     process.lock().unwrap_or_else(PoisonError::into_inner)
 }
-

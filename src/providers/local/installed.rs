@@ -59,9 +59,7 @@ pub(super) fn look(config: &ModelConfig, library: &Library<'_>) -> Result<Found,
     };
     let checked = DiffusersFolder::open(&path).and_then(|folder| verify(&folder).map(|()| folder));
     Ok(match checked {
-        Ok(folder) => {
-            Found::Here(Here { size: own_size(&folder), source: ModelSource { path, pipeline } })
-        }
+        Ok(folder) => Found::Here(Here { size: own_size(&folder), source: ModelSource { path, pipeline } }),
         Err(error) => Found::Absent {
             detail: without_path(&error.to_string(), &path, source),
             remedy: format!("put a whole model in diffusers layout at {}", path.display()),
@@ -101,5 +99,6 @@ fn own_size(folder: &DiffusersFolder) -> ImageSize {
     let scale = levels.and_then(|levels| 1_u32.checked_shl(u32::try_from(levels.saturating_sub(1)).ok()?));
     let side = latents.zip(scale).and_then(|(latents, scale)| latents.checked_mul(scale));
     let side = side.filter(|side| (8..=4096).contains(side)).unwrap_or(USUAL);
-    ImageSize::new(side, side).unwrap_or(ImageSize { width: std::num::NonZeroU32::MIN, height: std::num::NonZeroU32::MIN })
+    ImageSize::new(side, side)
+        .unwrap_or(ImageSize { width: std::num::NonZeroU32::MIN, height: std::num::NonZeroU32::MIN })
 }

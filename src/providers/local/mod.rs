@@ -88,10 +88,10 @@ impl Provider for Local {
 impl Local {
     fn first_remedy(&self) -> String {
         use crate::generation::Installed;
-        let remedies = self.capabilities.models.iter().filter_map(|model| match &model.installed {
+        let mut remedies = self.capabilities.models.iter().filter_map(|model| match &model.installed {
             Installed::Yes => None,
             Installed::No { remedy, .. } => Some(remedy.clone()),
         });
-        remedies.last().unwrap_or_else(|| "declare a model in the configuration".to_owned())
+        remedies.next().unwrap_or_else(|| "declare a model in the configuration".to_owned())
     }
 }

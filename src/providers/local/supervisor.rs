@@ -96,9 +96,11 @@ impl Supervisor {
     }
 
     fn engine(&self, slot: &mut Slot) -> Result<Arc<Engine>, Error> {
-        let executable = self.launch.executable.as_deref().ok_or_else(|| {
-            Error::new(ErrorKind::Unavailable, "the executable easel-engine was not found")
-        })?;
+        let executable = self
+            .launch
+            .executable
+            .as_deref()
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the executable easel-engine was not found"))?;
         if let Some(engine) = slot.engine.as_ref().filter(|engine| engine.is_alive()) {
             return Ok(Arc::clone(engine));
         }
@@ -183,7 +185,7 @@ fn end_when_idle(slot: Weak<Mutex<Slot>>, number: u64, limit: Duration) {
                 drop(engine);
                 return;
             }
-            pause = limit - idle;
+            pause = limit.saturating_sub(idle);
         }
     });
     if let Err(error) = watching {

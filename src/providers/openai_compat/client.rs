@@ -47,7 +47,10 @@ impl Client {
         }
         let Body { bytes, is_whole } = read(response, MAX_ANSWER).await?;
         if !is_whole {
-            return Err(Error::new(ErrorKind::Protocol, format!("the provider's answer is longer than {MAX_ANSWER} bytes")));
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                format!("the provider's answer is longer than {MAX_ANSWER} bytes"),
+            ));
         }
         Ok(bytes)
     }
@@ -67,9 +70,8 @@ impl Client {
 }
 
 fn bearer(key: &Secret) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| {
-        Error::new(ErrorKind::Unauthorized, "the configured key holds characters that no key has")
-    })?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
+        .map_err(|_| Error::new(ErrorKind::Unauthorized, "the configured key holds characters that no key has"))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -39,7 +39,9 @@ struct Said {
 
 /// An answer that is no 200.
 pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], key: Option<&Secret>) -> Error {
-    let said = serde_json::from_slice(body).map(|body: Value| said(body.get("error").unwrap_or(&body), key)).unwrap_or_default();
+    let said = serde_json::from_slice(body)
+        .map(|body: Value| said(body.get("error").unwrap_or(&body), key))
+        .unwrap_or_default();
     let kind = said.kind(status);
     let source = format!(
         "status {}, code {}, type {}",
@@ -58,11 +60,12 @@ pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], ke
 /// An error object inside a 200.
 pub(super) fn of_success(error: &Value) -> Error {
     let said = said(error, None);
-    let kind = said.kind_by_code().unwrap_or(ErrorKind::Protocol);
-    let sentence = match kind {
-        ErrorKind::Protocol => "the provider answered with an error that calls itself a success".to_owned(),
-        kind => said.sentence(kind),
-    };
+    let known = said.kind_by_code();
+    let kind = known.unwrap_or(ErrorKind::Protocol);
+    let sentence = known.map_or_else(
+        || "the provider answered with an error that calls itself a success".to_owned(),
+        |kind| said.sentence(kind),
+    );
     let code = said.code.as_deref().unwrap_or("none");
     Error::new(kind, sentence).with_source(UpstreamError(format!("status 200, code {code}")))
 }
@@ -98,9 +101,11 @@ fn said(error: &Value, key: Option<&Secret>) -> Said {
             Value::Number(number) => number.to_string(),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
         };
-        let is_plain = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+        let is_plain =
+            text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
         // An upstream that echoes what it was sent must not bring the key into the log.
-        let is_key = key.is_some_and(|key| text.contains(key.expose()) || key.expose().contains(&text) && text.len() > 7);
+        let is_key =
+            key.is_some_and(|key| text.contains(key.expose()) || key.expose().contains(&text) && text.len() > 7);
         (is_plain && !is_key).then_some(text)
     };
     Said { code: word("code"), kind: word("type"), param: word("param") }
@@ -126,6 +131,8 @@ impl Said {
 
     fn kind(&self, status: StatusCode) -> ErrorKind {
         self.kind_by_code().unwrap_or_else(|| match status.as_u16() {
+            // What one provider makes is not what all make: another may take the size or the count.
+            400 | 422 if matches!(self.param.as_deref(), Some("size" | "n")) => ErrorKind::Unsupported,
             401 | 403 => ErrorKind::Unauthorized,
             402 => ErrorKind::QuotaExhausted,
             404 => ErrorKind::ModelNotFound,
@@ -140,12 +147,9 @@ impl Said {
     }
 
     fn sentence(&self, kind: ErrorKind) -> String {
-        let field = || match self.param.as_deref() {
-            Some(field @ ("prompt" | "n" | "size" | "seed" | "negative_prompt" | "steps" | "guidance_scale")) => {
-                format!(" because of `{field}`")
-            }
-            _ => String::new(),
-        };
+        const OURS: [&str; 7] = ["prompt", "n", "size", "seed", "negative_prompt", "steps", "guidance_scale"];
+        let named = self.param.as_deref().filter(|field| OURS.contains(field));
+        let field = || named.map(|field| format!(" because of `{field}`")).unwrap_or_default();
         match kind {
             ErrorKind::InvalidRequest => format!("the provider refused the request{}", field()),
             ErrorKind::Unsupported => format!("the provider cannot do what was asked{}", field()),
@@ -157,7 +161,9 @@ impl Said {
             ErrorKind::Overloaded => "the provider has too much to do".to_owned(),
             ErrorKind::Timeout => "the provider gave up for lack of time".to_owned(),
             ErrorKind::Unavailable => "the provider is out of order".to_owned(),
-            ErrorKind::NoImage | ErrorKind::Protocol => "the provider answered in a way that is not understood".to_owned(),
+            ErrorKind::NoImage | ErrorKind::Protocol => {
+                "the provider answered in a way that is not understood".to_owned()
+            }
             ErrorKind::Internal => "asking the provider failed".to_owned(),
         }
     }
@@ -186,33 +192,33 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     /// Nobody means more than a day.
     const MOST: f64 = 86_400.0;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let seconds = |number: f64| {
-        (number.is_finite() && number >= 0.0).then(|| Duration::from_secs_f64(number.min(MOST)))
-    };
+    let seconds =
+        |number: f64| (number.is_finite() && number >= 0.0).then(|| Duration::from_secs_f64(number.min(MOST)));
     let milliseconds = text("retry-after-ms").and_then(|value| value.parse::<f64>().ok());
     if let Some(delay) = milliseconds.and_then(|value| seconds(value / 1000.0)) {
         return Some(delay);
     }
     let value = text(RETRY_AFTER.as_str())?;
-    match value.parse::<f64>() {
-        Ok(number) => seconds(number),
-        Err(_) => {
-            let delay = httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or(Duration::ZERO);
-            Some(delay.min(Duration::from_secs_f64(MOST)))
-        }
+    if let Ok(number) = value.parse::<f64>() {
+        return seconds(number);
     }
+    let delay = httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or(Duration::ZERO);
+    Some(delay.min(Duration::from_secs_f64(MOST)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Headers, and what they come to.
+    type Case<'a> = (&'a [(&'static str, &'a str)], Option<Duration>);
+
     #[test]
     fn every_spelling_of_retry_after_is_read() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let date = httpdate::fmt_http_date(now + Duration::from_secs(7));
         let past = httpdate::fmt_http_date(now - Duration::from_secs(7));
-        let cases: [(&[(&'static str, &str)], Option<Duration>); 9] = [
+        let cases: [Case<'_>; 9] = [
             (&[("retry-after", "12")], Some(Duration::from_secs(12))),
             (&[("retry-after", " 1.5 ")], Some(Duration::from_millis(1500))),
             (&[("retry-after", "5"), ("retry-after-ms", "250")], Some(Duration::from_millis(250))),

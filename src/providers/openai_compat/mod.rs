@@ -6,6 +6,7 @@
 mod client;
 mod config;
 mod error;
+mod lift;
 mod wire;
 
 #[cfg(test)]

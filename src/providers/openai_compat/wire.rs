@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::error::{self, UpstreamError};
+use super::lift::Lifted;
 use crate::generation::{Defaults, GeneratedImage, Generation, GenerationRequest, Seed, SizeWish};
 use crate::providers::{Error, ErrorKind, container};
 
@@ -73,10 +74,13 @@ impl WireModel {
         put("model", json!(self.id));
         put("prompt", json!(request.prompt));
         put("n", json!(request.count));
-        put("size", match request.size {
-            SizeWish::Exact(size) => json!(size.to_string()),
-            SizeWish::ModelDefault | SizeWish::Aspect(_) => json!(self.defaults.size.map(|size| size.to_string())),
-        });
+        put(
+            "size",
+            match request.size {
+                SizeWish::Exact(size) => json!(size.to_string()),
+                SizeWish::ModelDefault | SizeWish::Aspect(_) => json!(self.defaults.size.map(|size| size.to_string())),
+            },
+        );
         match self.response_format {
             ResponseFormat::B64Json => put("response_format", json!("b64_json")),
             ResponseFormat::None => {}
@@ -123,12 +127,13 @@ struct Item<'a> {
     respect_moderation: Option<bool>,
 }
 
-/// A text that stays where it is in the body: base64 of megabytes is not copied before it is decoded.
+/// A text that is not copied unless it holds escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn decode(body: &[u8], seed: Option<Seed>) -> Result<Generation, Error> {
-    let answer: Answer<'_> = serde_json::from_slice(body).map_err(|error| {
+    let lifted = Lifted::new(body);
+    let answer: Answer<'_> = serde_json::from_slice(&lifted.text).map_err(|error| {
         // Serde's own sentence may quote the body; where it stopped says enough.
         let place = UpstreamError::unreadable(error.line(), error.column());
         Error::new(ErrorKind::Protocol, "the provider's answer is not the JSON that was expected").with_source(place)
@@ -143,7 +148,7 @@ fn decode(body: &[u8], seed: Option<Seed>) -> Result<Generation, Error> {
         return Err(Error::new(ErrorKind::NoImage, "the provider answered without a picture"));
     }
     let images = items.iter().enumerate().map(|(index, item)| {
-        let bytes = item.bytes(index)?;
+        let bytes = item.bytes(index, &lifted)?;
         let found = container::identify(&bytes)
             .map_err(|error| Error::new(ErrorKind::Protocol, format!("picture {index} {error}")))?;
         // One seed for several pictures: only the first is known to come from it.
@@ -155,22 +160,21 @@ fn decode(body: &[u8], seed: Option<Seed>) -> Result<Generation, Error> {
 }
 
 impl Item<'_> {
-    fn bytes(&self, index: usize) -> Result<Bytes, Error> {
+    fn bytes(&self, index: usize, lifted: &Lifted<'_>) -> Result<Bytes, Error> {
         if self.respect_moderation == Some(false) {
             return Err(error::refused());
         }
-        let text = self.b64_json.as_ref().map(|text| text.0.trim()).filter(|text| !text.is_empty());
-        match (text, &self.url) {
+        let text = self.b64_json.as_ref().map(|text| lifted.original(&text.0)).map(<[u8]>::trim_ascii);
+        match (text.filter(|text| !text.is_empty()), &self.url) {
             (Some(text), _) => {
-                let text = text.split_once(";base64,").filter(|(head, _)| head.starts_with("data:"));
-                let text = text.map_or_else(|| self.b64_json.as_ref().map_or("", |text| text.0.trim()), |(_, data)| data);
+                let text = without_data_uri(text);
                 let bytes = base64_simd::STANDARD
                     .decode_to_vec(text)
                     // Line breaks and missing padding are common enough.
-                    .or_else(|_| base64_simd::forgiving_decode_to_vec(text.as_bytes()));
-                bytes.map(Bytes::from).map_err(|_| {
-                    Error::new(ErrorKind::Protocol, format!("picture {index} is not base64"))
-                })
+                    .or_else(|_| base64_simd::forgiving_decode_to_vec(text));
+                bytes
+                    .map(Bytes::from)
+                    .map_err(|_| Error::new(ErrorKind::Protocol, format!("picture {index} is not base64")))
             }
             (None, Some(_)) => Err(Error::new(
                 ErrorKind::Protocol,
@@ -180,4 +184,16 @@ impl Item<'_> {
             (None, None) => Err(Error::new(ErrorKind::NoImage, format!("item {index} of the answer holds no picture"))),
         }
     }
+}
+
+/// The base64 behind `data:image/png;base64,`, with which some servers begin.
+fn without_data_uri(text: &[u8]) -> &[u8] {
+    const BEFORE: &[u8] = b";base64,";
+    if !text.starts_with(b"data:") {
+        return text;
+    }
+    // Only the beginning is looked at: the rest may be megabytes.
+    let head = text.get(..64).unwrap_or(text);
+    let at = head.windows(BEFORE.len()).position(|part| part == BEFORE);
+    at.and_then(|at| text.get(at + BEFORE.len()..)).unwrap_or(text)
 }

@@ -1,10 +1,8 @@
 //! The edge of the HTTP surface: who may ask, how a body is read, what every refusal looks like.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{TestApp, client, read};
+use crate::test_app::{TestApp, client, read};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -71,7 +69,9 @@ async fn other_hosts_and_other_sites_are_refused_on_a_loopback_bind() {
     for host in ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io:8080", "10.0.0.1"] {
         with("host", host.to_owned()).await.problem(403, "host_not_allowed");
     }
-    for origin in ["http://localhost:3000".to_owned(), format!("http://127.0.0.1:{port}"), "https://easel.lan".to_owned()] {
+    for origin in
+        ["http://localhost:3000".to_owned(), format!("http://127.0.0.1:{port}"), "https://easel.lan".to_owned()]
+    {
         assert_eq!(with("origin", origin.clone()).await.status, 200, "{origin}");
     }
     for origin in ["http://evil.example", "null", "http://localhost.evil.example:8080", ""] {
@@ -106,11 +106,14 @@ async fn a_body_must_be_declared_as_json_and_be_json() {
     };
     send("text/plain", b"{\"prompt\":\"x\"}").await.problem(415, "unsupported_media_type");
     read(client().post(app.at("/api/generate-image")).body("{}")).await.problem(415, "unsupported_media_type");
-    for body in [&b""[..], b"{", b"nonsense", b"{\"prompt\": \"\xff\xfe\"}", b"{\"prompt\":\"x\"} x", b"[]", b"\"x\"", b"7"] {
+    for body in
+        [&b""[..], b"{", b"nonsense", b"{\"prompt\": \"\xff\xfe\"}", b"{\"prompt\":\"x\"} x", b"[]", b"\"x\"", b"7"]
+    {
         let problem = send("application/json", body).await.problem(400, "invalid_json");
         assert!(problem["detail"].as_str().expect("text").len() > 10, "{problem}");
     }
-    let problem = send("application/json; charset=utf-8", b"{\n  \"prompt\": nan\n}").await.problem(400, "invalid_json");
+    let problem =
+        send("application/json; charset=utf-8", b"{\n  \"prompt\": nan\n}").await.problem(400, "invalid_json");
     assert!(problem["detail"].as_str().expect("text").contains("line 2 column"), "{problem}");
     let deep = [b"{\"loras\":".to_vec(), vec![b'['; 100_000]].concat();
     read(client().post(app.at("/api/generate-image")).header("content-type", "application/json").body(deep))
@@ -168,7 +171,7 @@ async fn bodies_together_take_no_more_memory_than_they_may() {
     let head = "POST /api/generate-image HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 65000\r\n\r\n";
     let mut first = TcpStream::connect(app.address).await.expect("a connection");
     first.write_all(head.as_bytes()).await.expect("sent");
-    first.write_all(&[b' '; 60_000]).await.expect("sent");
+    first.write_all(&vec![b' '; 60_000]).await.expect("sent");
     tokio::time::sleep(Duration::from_millis(300)).await;
     let second = app.generate(&json!({ "prompt": "x".repeat(30_000) })).await;
     second.problem(503, "overloaded");

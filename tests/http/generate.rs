@@ -1,11 +1,9 @@
 //! `POST /api/generate-image` and the lists beside it, asked through the front door.
 
-mod common;
-
 use std::time::Duration;
 
+use crate::test_app::{TestApp, client, read};
 use base64::Engine as _;
-use common::{TestApp, client, read};
 use provider_sim::{Behaviour, Fault, Simulator};
 use serde_json::{Value, json};
 
@@ -42,7 +40,8 @@ async fn a_prompt_alone_is_enough_and_the_answer_says_everything() {
     for image in images {
         let file = base64::engine::general_purpose::STANDARD.decode(image["b64_json"].as_str().expect("base64"));
         assert!(file.expect("base64").starts_with(b"\x89PNG\r\n\x1a\n"));
-        let rest = json!({ "url": image["url"], "mime_type": image["mime_type"], "size": [image["width"], image["height"]] });
+        let rest =
+            json!({ "url": image["url"], "mime_type": image["mime_type"], "size": [image["width"], image["height"]] });
         assert_eq!(rest, json!({ "url": null, "mime_type": "image/png", "size": [64, 64] }));
     }
     assert_eq!(body["provider"], "sim");
@@ -220,7 +219,11 @@ async fn a_client_that_leaves_cancels_the_upstream_call() {
     let left = tokio::time::timeout(Duration::from_millis(500), request.send()).await;
     assert!(left.is_err(), "it hangs until the client has had enough");
     assert_eq!(simulator.hits(), 1);
-    assert!(simulator.settles(Duration::from_secs(2), |counts| counts.in_flight == 0).await, "{:?}", simulator.counts());
+    assert!(
+        simulator.settles(Duration::from_secs(2), |counts| counts.in_flight == 0).await,
+        "{:?}",
+        simulator.counts()
+    );
     assert_eq!(app.get("/healthz").await.status, 200);
 }
 
@@ -246,7 +249,10 @@ id = "large"
     assert_eq!((&sim["available"], &sim["reason"], &sim["setup"]), (&json!(true), &Value::Null, &Value::Null));
     assert_eq!((&sim["default_model"], &sim["priority"]), (&json!("small"), &json!(1)));
     let model = &sim["models"][0];
-    assert_eq!((&model["key"], &model["is_default"], &model["installed"]), (&json!("small"), &json!(true), &json!(true)));
+    assert_eq!(
+        (&model["key"], &model["is_default"], &model["installed"]),
+        (&json!("small"), &json!(true), &json!(true))
+    );
     assert_eq!(model["capabilities"]["negative_prompt"], false);
     assert_eq!(model["defaults"]["width"], 64);
     assert_eq!((&cloud["available"], &cloud["models"]), (&json!(false), &json!([])));

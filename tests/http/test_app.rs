@@ -1,11 +1,5 @@
 //! The app under test is the app: the same `App` as in `easel serve`, on a port of its own.
 
-#![allow(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "every test file uses its own part of this, so that no expectation would hold in all of them"
-)]
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! The known name that was probably meant.
+//! The known name that was probably meant: for everyone who refuses an unknown one.
 
 /// The closest of `known` to `name`, if any is close enough to be worth saying.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -1,0 +1,140 @@
+//! Which models are offered and which one leads.
+
+use serde_json::{Value, json};
+
+use super::{House, folder, shapes};
+use crate::generation::{Availability, ImageSize, Installed, Support};
+use crate::providers::BuildError;
+
+fn with(model: &Value) -> Value {
+    json!({ "models": { "m": model } })
+}
+
+fn absent(source: &str, pipeline: &str) -> (String, String) {
+    let house = House::new();
+    let provider = house.build(with(&json!({ "pipeline": pipeline, "source": source }))).unwrap();
+    let capabilities = provider.capabilities();
+    let Installed::No { detail, remedy } = &capabilities.models[0].installed else { panic!("{source} is there") };
+    (detail.clone(), remedy.replace(house.folder.path().to_str().unwrap(), "HOUSE"))
+}
+
+#[test]
+fn a_model_that_is_here_says_what_it_makes() {
+    let provider = House::new().build(with(&shapes())).unwrap();
+    let capabilities = provider.capabilities();
+    let model = &capabilities.models[0];
+    assert_eq!(model.installed, Installed::Yes);
+    // 32 latents a side, of which the VAE makes four pixels each.
+    assert_eq!(model.defaults.size, ImageSize::new(128, 128));
+    assert_eq!((model.defaults.steps, model.defaults.guidance_scale), (Some(20), Some(3.0)));
+    assert_eq!(model.limits.size_multiple.unwrap().get(), 8);
+    assert_eq!(capabilities.default_model.as_ref().unwrap().as_str(), "m");
+}
+
+#[test]
+fn what_is_not_here_is_offered_with_its_remedy() {
+    assert_eq!(
+        absent("hf:org/name/big.safetensors", "sdxl"),
+        (
+            "hf:org/name/big.safetensors was not found".to_owned(),
+            "run `hf download org/name big.safetensors` and start Easel again".to_owned()
+        )
+    );
+    assert_eq!(absent("hf:org/name", "sdxl").1, "run `hf download org/name` and start Easel again");
+    assert_eq!(absent("file:big", "sdxl").1, "put the model at HOUSE/models/big and start Easel again");
+    assert_eq!(absent("file:shapes", "flux").0, "its pipeline is not part of this build of Easel");
+}
+
+#[test]
+fn what_is_broken_is_told_without_where_it_lies() {
+    let house = House::new();
+    let broken = house.path("models/broken");
+    folder::write(&broken);
+    let weights = broken.join("unet/diffusion_pytorch_model.safetensors");
+    let whole = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &whole[..whole.len() - 1]).unwrap();
+    let config = json!({ "models": { "broken": { "pipeline": "sdxl", "source": "file:broken" }, "shapes": shapes() } });
+    let capabilities = house.build(config).unwrap().capabilities();
+    let Installed::No { detail, .. } = &capabilities.models[0].installed else { panic!() };
+    assert!(detail.starts_with("file:broken/unet/diffusion_pytorch_model.safetensors is truncated"), "{detail}");
+    assert_eq!(capabilities.default_model.as_ref().unwrap().as_str(), "shapes");
+}
+
+#[test]
+fn models_are_found_in_the_hubs_cache() {
+    let house = House::new();
+    let snapshot = house.path("hub/models--org--name/snapshots/abc");
+    folder::write(&snapshot);
+    std::fs::create_dir_all(house.path("hub/models--org--name/refs")).unwrap();
+    std::fs::write(house.path("hub/models--org--name/refs/main"), "abc").unwrap();
+    let provider = house.build(with(&json!({ "pipeline": "sdxl", "source": "hf:org/name" }))).unwrap();
+    assert_eq!(provider.capabilities().models[0].installed, Installed::Yes);
+}
+
+#[test]
+fn the_best_installed_model_leads_and_the_shipped_one_comes_last() {
+    let house = House::new();
+    let here = |keys: &[&str]| {
+        let models: serde_json::Map<_, _> = keys.iter().map(|key| ((*key).to_owned(), shapes())).collect();
+        let provider = house.build(json!({ "models": models })).unwrap();
+        provider.capabilities().default_model.clone().unwrap().as_str().to_owned()
+    };
+    assert_eq!(here(&["shapes", "mine", "juggernaut_xi", "lightning_8step", "lightning_4step"]), "lightning_4step");
+    assert_eq!(here(&["shapes", "mine", "juggernaut_xi"]), "juggernaut_xi");
+    assert_eq!(here(&["shapes", "zebra", "mine"]), "mine");
+    assert_eq!(here(&["shapes"]), "shapes");
+}
+
+#[test]
+fn without_a_model_or_an_engine_it_is_unavailable_and_says_what_to_do() {
+    let house = House::new();
+    let said = |config| match house.build(config).unwrap().is_available() {
+        Availability::Available => panic!("it is available"),
+        Availability::Unavailable { reason, remedy, .. } => (reason, remedy),
+    };
+    let (reason, remedy) = said(with(&json!({ "pipeline": "sdxl", "source": "hf:org/name" })));
+    assert_eq!((reason, remedy.as_str()), ("no_model", "run `hf download org/name` and start Easel again"));
+    let (reason, remedy) = said(with(&shapes()));
+    assert_eq!(reason, "engine_missing");
+    assert!(remedy.contains("make build"), "{remedy}");
+    let (reason, _) = said(json!({ "engine": "/nowhere/easel-engine", "models": { "m": shapes() } }));
+    assert_eq!(reason, "engine_missing");
+    house.install("#!/bin/sh\n");
+    assert!(house.build(with(&shapes())).unwrap().is_available().is_available());
+}
+
+#[test]
+fn wrong_sections_are_told_with_their_key() {
+    let house = House::new();
+    let model = |key: &str, value: Value| {
+        let mut model = shapes();
+        model[key] = value;
+        with(&model)
+    };
+    let cases = [
+        (json!({ "models": {} }), "models", "declare at least one"),
+        (model("source", json!("shapes")), "models.m.source", "neither `file:` nor `hf:`"),
+        (model("source", json!("file:../x")), "models.m.source", "without `..`"),
+        (model("pipeline", json!("sdxxl")), "models.m.pipeline", "the nearest is `sdxl`"),
+        (model("step", json!(3)), "models.m.step", "the nearest is `steps`"),
+        (model("steps", json!(0)), "models.m.steps", "nonzero"),
+        (model("guidance_scale", json!(-1.0)), "models.m.guidance_scale", "at least 0"),
+        (model("limits", json!({ "size_multiple": 12 })), "models.m.limits.size_multiple", "a multiple of 8"),
+        (json!({ "ready_timeout": "soon", "models": { "m": shapes() } }), "ready_timeout", "`soon` is no duration"),
+    ];
+    for (config, at, what) in cases {
+        let BuildError::Config { key, message } = house.build(config).err().unwrap();
+        assert_eq!(key, at);
+        assert!(message.contains(what), "{at}: {message}");
+    }
+}
+
+#[test]
+fn a_model_without_a_negative_prompt_says_so_and_has_none_by_default() {
+    let mut model = shapes();
+    model["negative_prompt"] = json!("blurry");
+    model["supports_negative_prompt"] = json!(false);
+    let capabilities = House::new().build(with(&model)).unwrap().capabilities();
+    let model = &capabilities.models[0];
+    assert_eq!((model.supports.negative_prompt, &model.defaults.negative_prompt), (Support::No, &None));
+}

@@ -1,0 +1,93 @@
+//! What a request becomes, and what comes back.
+
+use std::num::NonZeroU32;
+
+use serde_json::{Value, json};
+
+use super::{House, call, json_of, prompt, shapes, stand_in};
+use crate::generation::{GenerationRequest, ImageSize, Seed, SizeWish, Wish};
+use crate::providers::ErrorKind;
+
+/// The job that `request` becomes, and what was left out.
+async fn job(model: Value, request: &GenerationRequest) -> (Value, Vec<Wish>) {
+    let house = House::new();
+    house.install(&stand_in::sound());
+    let provider = house.build(json!({ "models": { "shapes": model } })).unwrap();
+    let generation = provider.generate(request, &call()).await.unwrap();
+    (json_of(&house.path("data/run/job.json")), generation.ignored)
+}
+
+#[tokio::test]
+async fn the_models_own_settings_fill_what_the_request_leaves_open() {
+    let (job, ignored) = job(shapes(), &prompt("x")).await;
+    assert_eq!((&job["steps"], &job["guidance_scale"]), (&json!(20), &json!(3.0)));
+    assert_eq!((&job["width"], &job["height"]), (&json!(128), &json!(128)));
+    assert_eq!((&job["negative_prompt"], &job["scheduler"]), (&Value::Null, &Value::Null));
+    assert_eq!(job["seeds"].as_array().unwrap().len(), 1);
+    assert!(u32::try_from(job["seeds"][0].as_u64().unwrap()).is_ok());
+    assert!(ignored.is_empty());
+}
+
+#[tokio::test]
+async fn the_requests_wishes_win() {
+    let mut model = shapes();
+    model["negative_prompt"] = json!("blurry");
+    model["scheduler"] = json!({ "timestep_spacing": "trailing" });
+    let asked = GenerationRequest {
+        negative_prompt: Some(String::new()),
+        count: NonZeroU32::new(3).unwrap(),
+        size: SizeWish::Exact(ImageSize::new(64, 96).unwrap()),
+        seed: Some(Seed::new(Seed::MAX).unwrap()),
+        steps: NonZeroU32::new(7),
+        guidance_scale: Some(0.0),
+        scheduler: Some("Euler".to_owned()),
+        ..prompt("x")
+    };
+    let (job, ignored) = job(model, &asked).await;
+    assert_eq!((&job["width"], &job["height"]), (&json!(64), &json!(96)));
+    assert_eq!(job["seeds"], json!([Seed::MAX, 0, 1]));
+    assert_eq!((&job["steps"], &job["guidance_scale"], &job["negative_prompt"]), (&json!(7), &json!(0.0), &json!("")));
+    assert_eq!(job["scheduler"], json!({ "timestep_spacing": "trailing", "_class_name": "EulerDiscreteScheduler" }));
+    assert!(ignored.is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_scheduler_is_ignored_or_refused_as_strictness_says() {
+    let asked = GenerationRequest { scheduler: Some("quantum".to_owned()), ..prompt("x") };
+    let (sent, ignored) = job(shapes(), &asked).await;
+    assert_eq!((&sent["scheduler"], ignored), (&Value::Null, vec![Wish::Scheduler]));
+    let house = House::new();
+    let provider = house.with_engine(&stand_in::sound());
+    let error = provider.generate(&GenerationRequest { strict: true, ..asked }, &call()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+#[tokio::test]
+async fn pictures_come_back_with_their_seeds_and_warnings() {
+    let house = House::new();
+    let provider = house.with_engine(&stand_in::sound());
+    let asked = GenerationRequest { count: NonZeroU32::new(2).unwrap(), seed: Some(Seed::from(5)), ..prompt("long") };
+    let call = call();
+    let generation = provider.generate(&asked, &call).await.unwrap();
+    let seeds: Vec<_> = generation.images.iter().map(|image| image.seed.unwrap().get()).collect();
+    assert_eq!((seeds, call.upstream_calls()), (vec![5, 6], 1));
+    assert_eq!(generation.images[0].size, ImageSize::new(128, 128).unwrap());
+    assert_eq!(generation.warnings, ["the prompt was cut after 77 tokens"]);
+}
+
+#[tokio::test]
+async fn the_engines_failures_are_told_without_where_the_model_lies() {
+    let house = House::new();
+    let provider = house.with_engine(&stand_in::sound());
+    for (what, kind, sentence) in [
+        ("memory", ErrorKind::Overloaded, "the model/unet is not what it should be"),
+        ("broken", ErrorKind::ModelNotFound, "the model/unet is not what it should be"),
+        ("fail", ErrorKind::InvalidRequest, "the scheduler_config.json asks for what is not honoured"),
+    ] {
+        let error = provider.generate(&prompt(what), &call()).await.unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (kind, sentence));
+    }
+    // None of them was the process's end.
+    assert!(provider.generate(&prompt("x"), &call()).await.is_ok());
+    assert_eq!(house.sockets(), 2, "one socket and the record of the last job");
+}

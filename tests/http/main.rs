@@ -1,0 +1,9 @@
+//! The left edge of Easel, asked over HTTP.
+
+#![cfg(test)]
+
+mod edge;
+mod errors;
+mod generate;
+mod openapi;
+mod test_app;
