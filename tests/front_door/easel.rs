@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 /// Longest wait for anything that should take a moment.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running gateway.
 pub struct Easel {

@@ -12,7 +12,7 @@ use provider_sim::{Fault, Simulator};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::easel::{Easel, eventually};
+use crate::easel::{Easel, PATIENCE, eventually};
 use crate::leaving;
 use crate::upstreams::{PROMPT, in_order};
 
@@ -97,15 +97,20 @@ fn quick() -> Value {
 
 /// A picture that takes far longer than any test.
 fn endless() -> Value {
-    json!({ "prompt": PROMPT, "size": "512x512", "steps": 1000, "n": 8, "provider": "local" })
+    json!({ "prompt": PROMPT, "size": "256x256", "steps": 1000, "provider": "local" })
+}
+
+/// The lines of the log with this message.
+fn lines(easel: &Easel, message: &str) -> Vec<Value> {
+    let log = easel.log();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["message"] == message).collect()
 }
 
 /// The engine that was started last, if it still runs.
 fn engine_process(easel: &Easel) -> Option<u32> {
-    let log = easel.log();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut starts = lines.filter(|line| line["message"] == "engine started");
-    starts.next_back().and_then(|line| u32::try_from(line["pid"].as_u64()?).ok()).filter(|process| is_alive(*process))
+    let process = u32::try_from(lines(easel, "engine started").last()?["pid"].as_u64()?).ok();
+    process.filter(|process| is_alive(*process))
 }
 
 fn is_alive(process: u32) -> bool {
@@ -124,20 +129,17 @@ fn ticks(process: u32) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-/// Waits until the engine works on something.
+/// Waits until a new engine works on its first picture.
 async fn busy(easel: &Easel) -> u32 {
-    assert!(eventually(Duration::from_secs(20), || engine_process(easel).is_some()).await, "{}", easel.log());
-    let process = engine_process(easel).unwrap();
-    let begun = Instant::now();
-    loop {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the engine does nothing: {}", easel.log());
-        let before = ticks(process);
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        // Loading libtorch keeps a processor busy too, but not for long.
-        if begun.elapsed() > Duration::from_millis(1500) && ticks(process) > before + 5 {
-            return process;
-        }
-    }
+    let works = || {
+        let log = easel.log();
+        let since_start = log.rsplit("engine started").next().unwrap_or_default();
+        engine_process(easel).is_some() && since_start.contains("model opened")
+    };
+    assert!(eventually(PATIENCE, works).await, "the engine does nothing: {}", easel.log());
+    // The first of a thousand steps follows at once.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    engine_process(easel).unwrap()
 }
 
 #[tokio::test]
@@ -208,9 +210,11 @@ async fn an_engine_that_keeps_ending_is_said_to_be_unavailable_and_comes_back() 
     let easel = Easel::start(&models.config(&engine, &["tiny"], "providers.openai.enabled = false")).await;
     let wish = endless();
     let mut paused = 0;
-    for _ in 0..3 {
+    for round in 1..=3 {
         let (answer, ()) = tokio::join!(easel.generate(&wish), async { kill(busy(&easel).await) });
         assert_eq!(answer.status, 503, "{}", answer.body);
+        let noticed = || lines(&easel, "engine ended").len() == round;
+        assert!(eventually(PATIENCE, noticed).await, "{}", easel.log());
         let list = easel.get("/api/image-models").await;
         if list.body["providers"]["local"]["available"] == false {
             assert!(list.body["providers"]["local"]["reason"].is_string(), "{}", list.body);
@@ -222,7 +226,7 @@ async fn an_engine_that_keeps_ending_is_said_to_be_unavailable_and_comes_back() 
         }
         let begun = Instant::now();
         while easel.get("/readyz").await.status != 200 {
-            assert!(begun.elapsed() < Duration::from_secs(10), "it does not come back: {}", easel.log());
+            assert!(begun.elapsed() < PATIENCE, "it does not come back: {}", easel.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -245,7 +249,7 @@ async fn a_client_that_leaves_stops_the_engine_too() {
         if ticks(process) <= before + 4 {
             break;
         }
-        assert!(begun.elapsed() < Duration::from_secs(5), "the engine goes on: {}", easel.log());
+        assert!(begun.elapsed() < PATIENCE, "the engine goes on: {}", easel.log());
     }
     assert_eq!(easel.generate(&quick()).await.pictures(), [(64, 64)]);
     assert_eq!(engine_process(&easel), Some(process), "it was restarted instead of stopped");
@@ -262,7 +266,7 @@ async fn the_engine_ends_with_its_gateway_however_that_ends() {
         let gateway = easel.process().to_string();
         assert!(std::process::Command::new("kill").args([signal, &gateway]).status().unwrap().success());
         easel.ended().await;
-        assert!(eventually(Duration::from_secs(3), || !is_alive(process)).await, "{signal}: the engine is left behind");
+        assert!(eventually(PATIENCE, || !is_alive(process)).await, "{signal}: the engine is left behind");
     }
 }
 
@@ -351,7 +355,7 @@ async fn ask_for_each(easel: &Easel, models: &Models) {
         let whole = easel.generate(&quick()).await;
         assert_eq!(whole.pictures(), [(64, 64)], "after {name}: {}", easel.log());
     }
-    let starts = easel.log().matches("engine started").count();
+    let starts = lines(easel, "engine started").len();
     assert_eq!(starts, 1, "a broken model ended the engine: {}", easel.log());
 }
 

@@ -57,6 +57,12 @@ pub(super) fn look(config: &ModelConfig, library: &Library<'_>) -> Result<Found,
             return Ok(Found::Absent { detail: format!("{source} was not found"), remedy: fetch(source, &looked_in) });
         }
     };
+    if path.is_file() {
+        return Ok(Found::Absent {
+            detail: format!("{source} is a single file, which this build of Easel cannot open"),
+            remedy: "use the model in diffusers layout: a folder with model_index.json".to_owned(),
+        });
+    }
     let checked = DiffusersFolder::open(&path).and_then(|folder| verify(&folder).map(|()| folder));
     Ok(match checked {
         Ok(folder) => Found::Here(Here { size: own_size(&folder), source: ModelSource { path, pipeline } }),

@@ -3,11 +3,9 @@
 use easel_engine_protocol::{Dtype, GenerateJob, ModelSource};
 use serde_json::{Map, Value};
 
+use super::schedulers;
 use crate::generation::{GenerationRequest, ImageSize, Seed, SizeWish, Wish};
 use crate::providers::{Error, ErrorKind};
-
-/// The engine's schedulers, by the short names that people use and by those of diffusers.
-const SCHEDULERS: [(&str, &str); 1] = [("euler", "EulerDiscreteScheduler")];
 
 /// A model that is here, with everything that it uses when nothing is said.
 pub(super) struct LocalModel {
@@ -38,16 +36,12 @@ impl LocalModel {
         let mut ignored = Vec::new();
         let mut scheduler = self.scheduler.clone();
         if let Some(name) = &request.scheduler {
-            match class_of(name) {
-                Some(class) => {
-                    scheduler.get_or_insert_default().insert("_class_name".to_owned(), Value::from(class));
-                }
+            match schedulers::keys(name) {
+                Some(keys) => scheduler.get_or_insert_default().extend(keys),
                 None if request.strict => {
-                    let known: Vec<_> = SCHEDULERS.iter().map(|(name, _)| *name).collect();
-                    return Err(Error::new(
-                        ErrorKind::Unsupported,
-                        format!("there is no scheduler `{name}`: known is {}", known.join(", ")),
-                    ));
+                    let known = schedulers::names();
+                    let message = format!("there is no scheduler `{name}`: known are {known}");
+                    return Err(Error::new(ErrorKind::Unsupported, message));
                 }
                 None => ignored.push(Wish::Scheduler),
             }
@@ -67,11 +61,6 @@ impl LocalModel {
         };
         Ok(Job { body, ignored })
     }
-}
-
-fn class_of(name: &str) -> Option<&'static str> {
-    let found = SCHEDULERS.iter().find(|(short, class)| name.eq_ignore_ascii_case(short) || name == *class);
-    found.map(|(_, class)| *class)
 }
 
 /// A seed from 0 to 2^32-1: every program takes those, and people can copy them.

@@ -8,6 +8,7 @@ mod events;
 mod installed;
 mod job;
 mod log;
+mod schedulers;
 mod supervisor;
 
 #[cfg(test)]

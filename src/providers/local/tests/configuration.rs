@@ -46,6 +46,16 @@ fn what_is_not_here_is_offered_with_its_remedy() {
 }
 
 #[test]
+fn a_single_file_is_not_opened() {
+    let house = House::new();
+    std::fs::write(house.path("models/big.safetensors"), "").unwrap();
+    let config = with(&json!({ "pipeline": "sdxl", "source": "file:big.safetensors" }));
+    let capabilities = house.build(config).unwrap().capabilities();
+    let Installed::No { detail, .. } = &capabilities.models[0].installed else { panic!() };
+    assert_eq!(detail, "file:big.safetensors is a single file, which this build of Easel cannot open");
+}
+
+#[test]
 fn what_is_broken_is_told_without_where_it_lies() {
     let house = House::new();
     let broken = house.path("models/broken");
