@@ -88,11 +88,11 @@ fn of_status(status: StatusCode) -> Option<ApiError> {
 }
 
 /// The one place where a failure is logged, with everything that led to it. A caller's own mistake is no news, and
-/// its text may hold a piece of the prompt: only its code and field are written.
+/// its text may hold a piece of the prompt, and an unknown field's name is the caller's too: only the code is written.
 fn log(error: &ApiError, id: &str) {
     let code = error.code.as_str();
     if error.code.status().is_client_error() {
-        tracing::debug!(request_id = id, code, field = error.told.field.as_deref(), "refused");
+        tracing::debug!(request_id = id, code, "refused");
         return;
     }
     let mut causes = Vec::new();

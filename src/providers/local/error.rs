@@ -18,9 +18,12 @@ pub(super) fn of_engine(error: &EngineError, model: &Path) -> Error {
         EngineErrorKind::Internal => ErrorKind::Internal,
     };
     let result = Error::new(kind, without_path(&error.message, model, "the model"));
-    match &error.hint {
-        Some(hint) => result.with_hint(without_path(hint, model, "the model")),
-        None => result,
+    match (&error.hint, kind) {
+        (Some(hint), _) => result.with_hint(without_path(hint, model, "the model")),
+        (None, ErrorKind::ModelNotFound) => {
+            result.with_hint("put a whole model in its place, or take it out of the configuration")
+        }
+        (None, _) => result,
     }
 }
 

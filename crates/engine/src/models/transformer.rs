@@ -67,8 +67,8 @@ impl Transformer2d {
     pub fn forward(&self, input: &Tensor, texts: &[TextKeys]) -> Result<Tensor> {
         let (batch, channels, height, width) = input.size4()?;
         let normed = self.norm.forward(input)?;
-        let flat = |x: &Tensor| x.f_permute([0, 2, 3, 1])?.f_reshape([batch, height * width, channels]);
-        let square = |x: &Tensor| x.f_view([batch, height, width, channels])?.f_permute([0, 3, 1, 2]);
+        let flat = |x: &Tensor| x.f_flatten(2, 3)?.f_transpose(1, 2);
+        let square = |x: &Tensor| x.f_view([batch, height, width, channels])?.f_permute([0, 3, 1, 2])?.f_contiguous();
         let mut hidden = match &self.proj_in {
             Projection::Linear(linear) => linear.forward(&flat(&normed)?)?,
             Projection::Conv(conv) => flat(&conv.forward(&normed)?)?,
@@ -76,10 +76,11 @@ impl Transformer2d {
         for block in &self.blocks {
             hidden = block.forward(&hidden, texts)?;
         }
-        Ok(match &self.proj_out {
-            Projection::Linear(linear) => input.f_add(&square(&linear.forward(&hidden)?)?)?,
-            Projection::Conv(conv) => conv.forward(&square(&hidden)?.f_contiguous()?)?.f_add(input)?,
-        })
+        let output = match &self.proj_out {
+            Projection::Linear(linear) => square(&linear.forward(&hidden)?)?,
+            Projection::Conv(conv) => conv.forward(&square(&hidden)?)?,
+        };
+        Ok(output.f_add(input)?)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use tch::Tensor;
 
-use crate::Result;
 use crate::weights::{Scope, Weight};
+use crate::{Error, Result};
 
 /// `y = x Wᵀ + b` over the last dimension.
 #[derive(Debug)]
@@ -25,8 +25,23 @@ impl Linear {
     }
 
     /// `(…, inputs)` to `(…, outputs)`.
+    ///
+    /// PyTorch fuses the bias into the product only where the input is contiguous, and this does the same: the two
+    /// ways round differently, and over many steps that can be seen in the latents. Left to itself, libtorch would
+    /// also multiply each picture of a batch by its own copy of the matrix when the input is not contiguous.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_linear(&self.weight, self.bias.as_deref())?)
+        if x.is_contiguous() {
+            return Ok(x.f_linear(&self.weight, self.bias.as_deref())?);
+        }
+        let (mut shape, outputs) = (x.size(), self.weight.size2()?.0);
+        let inputs =
+            std::mem::replace(shape.last_mut().ok_or_else(|| Error::internal("a number has no matrix"))?, outputs);
+        let product = x.f_reshape([-1, inputs])?.f_linear::<&Tensor>(&self.weight, None)?;
+        let mut product = product.f_view(shape.as_slice())?;
+        match &self.bias {
+            Some(bias) => Ok(product.f_add_(bias)?),
+            None => Ok(product),
+        }
     }
 }
 

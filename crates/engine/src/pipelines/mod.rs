@@ -2,6 +2,7 @@
 //! queue, no socket and no file but the model's.
 
 mod guidance;
+mod memory;
 mod noise;
 mod pixels;
 mod sdxl;

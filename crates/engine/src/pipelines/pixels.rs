@@ -36,11 +36,19 @@ mod tests {
     use super::{to_rgb, to_unit_range};
 
     #[test]
-    fn channels_become_pixels_and_halves_round_to_even() {
-        // Two pixels: 0.5/255 and 1.5/255 are halves, 2 is cut off.
-        let decoded = [0.5, 1.5, 2.5, -3.0, 254.5, 600.0].map(|byte: f32| byte / 255.0 * 2.0 - 1.0);
+    fn channels_become_pixels() {
+        // Two pixels; what lies outside is cut off.
+        let decoded = [0.2, 1.8, 2.3, -3.0, 254.4, 600.0].map(|byte: f32| byte / 255.0 * 2.0 - 1.0);
         let image = to_unit_range(&Tensor::from_slice(&decoded).view([1, 3, 1, 2])).unwrap();
         assert_eq!(to_rgb(&image).unwrap(), [0, 2, 254, 2, 0, 255]);
+    }
+
+    #[test]
+    fn halves_round_to_even() {
+        let halves = [0.5_f32, 2.5, 4.5].map(|byte| byte / 255.0);
+        let exact = halves.map(|value| (value * 255.0).to_bits());
+        assert_eq!(exact, [0.5_f32, 2.5, 4.5].map(f32::to_bits), "halves");
+        assert_eq!(to_rgb(&Tensor::from_slice(&halves).view([1, 3, 1, 1])).unwrap(), [0, 2, 4]);
     }
 
     #[test]

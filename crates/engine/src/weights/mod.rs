@@ -3,6 +3,8 @@
 
 mod map;
 mod scope;
+#[cfg(test)]
+mod tests;
 mod weight;
 
 pub use map::WeightMap;

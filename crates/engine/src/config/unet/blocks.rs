@@ -55,6 +55,9 @@ pub(super) struct Blocks {
 const DOWN: [&str; 4] = ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"];
 const UP: [&str; 4] = ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"];
 
+/// The most resnets in a block. SDXL has 2; lists are made of this many entries before a weight is looked for.
+const MOST_LAYERS: i64 = 1000;
+
 /// What the config says for one level.
 struct Level {
     channels: i64,
@@ -157,6 +160,9 @@ fn attends(reader: &Reader<'_>, key: &str, name: &str, [attending, plain]: [&str
 fn levels(reader: &mut Reader<'_>, widths: &[i64]) -> Result<Vec<Level>> {
     let n = widths.len();
     let layers = reader.counts_per_level("layers_per_block", n, 2, 1)?;
+    if layers.iter().any(|&layers| layers > MOST_LAYERS) {
+        return Err(reader.unsupported("layers_per_block", format!("at most {MOST_LAYERS} are possible")));
+    }
     let heads = reader.counts_per_level("attention_head_dim", n, 8, 1)?;
     let text_dims = reader.counts_per_level("cross_attention_dim", n, 1280, 1)?;
     let key = "transformer_layers_per_block";

@@ -64,6 +64,8 @@ fn what_is_not_honoured_is_refused_by_name() {
         ("num_attention_heads", json!(8)),
         ("norm_num_groups", Value::Null),
         ("conv_in_kernel", json!(4)),
+        ("layers_per_block", json!(16_000_000)),
+        ("block_out_channels", json!([320, 640, 1_u64 << 62])),
         ("frills", json!("yes")),
     ] {
         let error = refused(key, value);

@@ -11,7 +11,7 @@ use tch::{Device, Kind};
 
 use self::prompt::TextEncoder;
 use super::size::latent_size;
-use super::{Observer, Picture, TextToImage};
+use super::{Observer, Picture, TextToImage, memory};
 use crate::models::{AutoencoderKl, UNet};
 use crate::{Error, Result};
 
@@ -51,6 +51,7 @@ impl Sdxl {
             return Err(Error::invalid(format!("guidance_scale is {}, not a number", request.guidance_scale)));
         }
         let schedule = crate::schedulers::build(&self.scheduler, request.scheduler.as_ref(), request.steps)?;
+        memory::check(self.vae.config(), (request.width, request.height), self.device, self.vae_kind)?;
         for warning in &self.warnings {
             observer.warn(warning);
         }

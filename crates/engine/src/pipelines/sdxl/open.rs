@@ -133,6 +133,7 @@ impl<'a> Opener<'a> {
 
 /// Whether the parts were made for each other; otherwise libtorch would say it in terms of matrices, and late.
 fn check_fit(model: &Sdxl) -> Result<()> {
+    check_tokenizers(&model.encoders)?;
     let (unet, vae) = (model.unet.config(), model.vae.config());
     let latents = vae.latent_channels;
     if unet.in_channels != latents || unet.out_channels != latents {
@@ -165,6 +166,23 @@ fn check_fit(model: &Sdxl) -> Result<()> {
             "unet: projection_class_embeddings_input_dim is {}, the pooled text and {TIME_IDS} sizes give {given}",
             added.input_dim
         )));
+    }
+    Ok(())
+}
+
+/// The encoders' states are laid side by side, so the tokenizers must cut at the same length, which fits both.
+fn check_tokenizers(encoders: &[TextEncoder]) -> Result<()> {
+    let lengths: Vec<_> = encoders.iter().map(|encoder| encoder.tokenizer.length()).collect();
+    if lengths.windows(2).any(|pair| matches!(pair, [a, b] if a != b)) {
+        return Err(Error::broken(format!("the tokenizers have a model_max_length of {lengths:?}, one is needed")));
+    }
+    for encoder in encoders {
+        let (length, positions) = (encoder.tokenizer.length(), encoder.model.config().positions);
+        if i64::try_from(length).is_ok_and(|length| length > positions) {
+            return Err(Error::broken(format!(
+                "the tokenizer has a model_max_length of {length}, the text encoder has {positions} positions"
+            )));
+        }
     }
     Ok(())
 }

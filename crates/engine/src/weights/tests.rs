@@ -1,0 +1,119 @@
+use std::path::Path;
+
+use easel_catalog::SafetensorsFile;
+use tch::{Device, Kind, Tensor};
+
+use super::WeightMap;
+
+/// Writes a file of these tensors, its header `pad` bytes longer than needed.
+fn write(path: &Path, tensors: &[(&str, &str, &[i64], &[u8])], pad: usize) -> SafetensorsFile {
+    let mut entries = Vec::new();
+    let mut data = Vec::new();
+    for (name, dtype, shape, bytes) in tensors {
+        let (start, end) = (data.len(), data.len() + bytes.len());
+        entries
+            .push(format!("\"{name}\":{{\"dtype\":\"{dtype}\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]}}"));
+        data.extend_from_slice(bytes);
+    }
+    let mut header = format!("{{{}}}", entries.join(","));
+    while header.len() % 8 != pad {
+        header.push(' ');
+    }
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend_from_slice(header.as_bytes());
+    file.extend_from_slice(&data);
+    std::fs::write(path, file).unwrap();
+    SafetensorsFile::open(path).unwrap()
+}
+
+fn floats(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn open(file: SafetensorsFile, kind: Kind) -> WeightMap {
+    WeightMap::open("unet", vec![file], Device::Cpu, kind).unwrap()
+}
+
+#[test]
+fn tensors_are_views_of_the_file_and_outlive_the_map() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = floats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let file = write(&folder.path().join("a.safetensors"), &[("in.weight", "F32", &[2, 3], &bytes)], 0);
+    let map = open(file, Kind::Float);
+    let weight = map.root().at("in").tensor("weight", &[2, 3]).unwrap();
+    let again = map.root().at("in").tensor("weight", &[2, 3]).unwrap();
+    assert_eq!(weight.data_ptr(), again.data_ptr(), "the same bytes, not a copy of them");
+    drop((map, again));
+    std::fs::remove_file(folder.path().join("a.safetensors")).unwrap();
+    assert_eq!(*weight, Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]).view([2, 3]));
+}
+
+#[test]
+fn what_does_not_lie_right_is_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = floats(&[0.5, -0.25]);
+    for pad in [1, 2, 3] {
+        let file = write(&folder.path().join("a.safetensors"), &[("w", "F32", &[2], &bytes)], pad);
+        let weight = open(file, Kind::Float).root().tensor("w", &[2]).unwrap();
+        assert_eq!(*weight, Tensor::from_slice(&[0.5_f32, -0.25]), "{pad} bytes off");
+    }
+}
+
+#[test]
+fn types_are_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    // 1.5 and -2 in half precision, in bfloat16 and in double precision.
+    let half: Vec<u8> = [0x3e00_u16, 0xc000].iter().flat_map(|bits| bits.to_le_bytes()).collect();
+    let brain: Vec<u8> = [0x3fc0_u16, 0xc000].iter().flat_map(|bits| bits.to_le_bytes()).collect();
+    let double: Vec<u8> = [1.5_f64, -2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let tensors: [(&str, &str, &[i64], &[u8]); 3] =
+        [("d", "F64", &[2], &double), ("h", "F16", &[2], &half), ("b", "BF16", &[2], &brain)];
+    let map = open(write(&folder.path().join("a.safetensors"), &tensors, 0), Kind::Float);
+    for name in ["d", "h", "b"] {
+        assert_eq!(*map.root().tensor(name, &[2]).unwrap(), Tensor::from_slice(&[1.5_f32, -2.0]), "{name}");
+    }
+}
+
+#[test]
+fn refusals_name_component_tensor_and_shapes() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = floats(&[1.0, 2.0]);
+    let tensors: [(&str, &str, &[i64], &[u8]); 2] = [("a.weight", "F32", &[1, 2], &bytes), ("n", "I64", &[1], &[0; 8])];
+    let map = open(write(&folder.path().join("a.safetensors"), &tensors, 0), Kind::Float);
+    let refused = |scope: &str, name: &str, shape: &[i64]| {
+        map.root().at(scope).tensor(name, shape).map(|_| ()).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused("a", "weight", &[2, 1]),
+        "unet: tensor a.weight has shape [1, 2] in the file, the config needs [2, 1]"
+    );
+    assert_eq!(refused("a", "bias", &[2]), "unet: tensor a.bias of shape [2] is missing from the weights");
+    let error = map.root().tensor("n", &[1]).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(error, "unet: tensor n is stored as I64; F64, F32, F16 and BF16 can be used");
+}
+
+#[test]
+fn a_file_that_changed_since_its_header_was_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let file = write(&path, &[("w", "F32", &[1], &floats(&[1.0]))], 0);
+    std::fs::write(&path, b"shorter").unwrap();
+    let error = WeightMap::open("vae", vec![file], Device::Cpu, Kind::Float).map(|_| ()).unwrap_err().to_string();
+    assert!(error.starts_with("vae: ") && error.contains("changed while it was opened"), "{error}");
+}
+
+#[test]
+fn what_nobody_took_is_named_unless_it_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let byte = floats(&[1.0]);
+    let names = ["encoder.w", "e", "d", "c", "b", "a"];
+    let tensors: Vec<(&str, &str, &[i64], &[u8])> = names.map(|name| (name, "F32", &[1][..], byte.as_slice())).into();
+    let map = open(write(&folder.path().join("a.safetensors"), &tensors, 0), Kind::Float);
+    let known = |name: &str| name.starts_with("encoder.");
+    let sentence = "unet: the weights hold tensors that the config has no place for: a, b, c and 2 more";
+    assert_eq!(map.left_over(known).unwrap(), sentence);
+    for name in ["a", "b", "c", "d", "e"] {
+        map.root().tensor(name, &[1]).unwrap();
+    }
+    assert_eq!(map.left_over(known), None);
+}

@@ -1,0 +1,243 @@
+"""Tiny SDXL pipelines with random weights: built from a plain description, run by diffusers, stored small.
+
+A description (`Variation`) is data: what differs from the base pipeline, how the folder is stored, and which pictures
+are made from it. Everything is seeded, so the same versions of torch and diffusers write the same folders.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+import vocabulary
+
+TEXT = {"hidden_size": 32, "num_hidden_layers": 5, "num_attention_heads": 4, "intermediate_size": 37, "hidden_act": "quick_gelu"}
+TEXT_2 = TEXT | {"hidden_size": 64, "num_hidden_layers": 11, "hidden_act": "gelu", "projection_dim": 64}
+UNET = {
+    "sample_size": 8, "in_channels": 4, "out_channels": 4, "layers_per_block": 2, "block_out_channels": (32, 64, 64),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 1, 2), "attention_head_dim": (2, 4, 4), "norm_num_groups": 8,
+    "use_linear_projection": True, "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+}
+VAE = {"block_out_channels": [16, 32, 32, 32], "in_channels": 3, "out_channels": 3, "layers_per_block": 1, "norm_num_groups": 8,
+       "latent_channels": 4, "sample_size": 64, "scaling_factor": 0.13025, "force_upcast": True}
+SCHEDULER = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1,
+             "timestep_spacing": "leading", "prediction_type": "epsilon"}
+PROMPT, NEGATIVE = "a painting of a red squirrel, the cat & dog!", "blurry dog"
+
+
+@dataclass
+class Run:
+    """One picture. `negative` is None where none is given, which is not the same as an empty one."""
+
+    name: str
+    prompt: str = PROMPT
+    negative: str | None = NEGATIVE
+    steps: int = 4
+    guidance: float = 5.0
+    width: int = 64
+    height: int = 64
+    seed: int = 7
+    scheduler: dict = field(default_factory=dict)  # keys in place of the model's own
+    image: bool = True  # keep the decoded image too, the largest of the tensors
+
+
+@dataclass
+class Variation:
+    """What differs from the base pipeline; `perturb` makes norms and biases random, which fresh networks leave at 1 and 0."""
+
+    name: str
+    runs: list[Run]
+    text: dict = field(default_factory=dict)
+    text_2: dict = field(default_factory=dict)
+    unet: dict = field(default_factory=dict)
+    vae: dict = field(default_factory=dict)
+    scheduler: dict = field(default_factory=dict)
+    force_zeros: bool = True
+    perturb: bool = True
+    quiet: float = 1.0  # scales the residual stream of the UNet down, so that the epsilons of its norms weigh more
+    seed: int = 0
+    # How the folder is stored.
+    dtype: torch.dtype = torch.float16
+    tokenizers: str = "single"  # or "pair", "both"
+    text_prefix: bool = False  # `text_model.` before the names of the first text encoder, as transformers wrote until 5.5
+    shards: bool = False
+    encoder: bool = False  # keep the VAE's encoder, which no test needs
+
+
+def tokenizer(folder: Path, pad: str) -> CLIPTokenizer:
+    vocabulary.write_pair(folder)
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "bos_token": vocabulary.BEGIN, "eos_token": vocabulary.END,
+              "unk_token": vocabulary.END, "pad_token": pad}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def text_encoder(cls, config: dict, seed: int):
+    ids = vocabulary.tokens()
+    torch.manual_seed(seed)
+    base = {"bos_token_id": ids[vocabulary.BEGIN], "eos_token_id": ids[vocabulary.END], "pad_token_id": 1, "vocab_size": len(ids),
+            "max_position_embeddings": 77, "layer_norm_eps": 1e-5}
+    return cls(CLIPTextConfig(**(base | config)))
+
+
+def perturb(module: torch.nn.Module, seed: int) -> None:
+    """Norms and biases as a trained network would have them."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for _, p in sorted(module.named_parameters()):
+            if p.dim() == 1:
+                p += 0.2 * torch.randn(p.shape, generator=generator)
+
+
+def quieten(unet: torch.nn.Module, scale: float) -> None:
+    with torch.no_grad():
+        for name, p in unet.named_parameters():
+            if name.startswith("conv_in.") or ".conv2." in name or ".conv_shortcut." in name or ".proj_out." in name:
+                p *= scale
+
+
+@torch.no_grad()
+def build(v: Variation, work: Path) -> StableDiffusionXLPipeline:
+    """The pipeline in fp32, its weights already rounded to what will be stored."""
+    text, text_2 = TEXT | v.text, TEXT_2 | v.text_2
+    first = text_encoder(CLIPTextModel, text, v.seed)
+    second = text_encoder(CLIPTextModelWithProjection, text_2, v.seed + 1)
+    unet = UNET | v.unet
+    unet.setdefault("cross_attention_dim", text["hidden_size"] + text_2["hidden_size"])
+    unet.setdefault("projection_class_embeddings_input_dim", 6 * unet["addition_time_embed_dim"] + text_2["projection_dim"])
+    torch.manual_seed(v.seed + 2)
+    unet = UNet2DConditionModel(**unet)
+    vae = VAE | v.vae
+    levels = len(vae["block_out_channels"])
+    vae |= {"down_block_types": ["DownEncoderBlock2D"] * levels, "up_block_types": ["UpDecoderBlock2D"] * levels}
+    torch.manual_seed(v.seed + 3)
+    vae = AutoencoderKL(**vae)
+    for i, module in enumerate((first, second, unet, vae)):
+        module.eval()  # but with gradients, as `from_pretrained` leaves it: libtorch multiplies other matrices otherwise
+        if v.perturb:
+            perturb(module, v.seed + 10 + i)
+    if v.quiet != 1.0:
+        quieten(unet, v.quiet)
+    for module in (first, second, unet, vae):
+        for p in module.parameters():
+            p.copy_(p.to(v.dtype).to(torch.float32))
+    pipeline = StableDiffusionXLPipeline(
+        vae=vae, text_encoder=first, text_encoder_2=second, unet=unet, scheduler=EulerDiscreteScheduler(**(SCHEDULER | v.scheduler)),
+        tokenizer=tokenizer(work / "tokenizer", vocabulary.END), tokenizer_2=tokenizer(work / "tokenizer_2", "!"),
+        force_zeros_for_empty_prompt=v.force_zeros, add_watermarker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def rewrite(path: Path, change) -> None:
+    """Changes the tensors of a safetensors file."""
+    save_file({name: t.contiguous() for name, t in change(load_file(path)).items()}, path, metadata={"format": "pt"})
+
+
+def store(v: Variation, pipeline: StableDiffusionXLPipeline, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    for path in folder.rglob("*.safetensors"):
+        rewrite(path, lambda tensors: {n: t.to(v.dtype) if t.is_floating_point() else t for n, t in tensors.items()})
+    text = folder / "text_encoder" / "model.safetensors"
+    if v.text_prefix:
+        rewrite(text, lambda ts: {n if n.startswith("text_model.") else f"text_model.{n}": t for n, t in ts.items()})
+    if not v.encoder:
+        keep = ("decoder.", "post_quant_conv.")
+        rewrite(folder / "vae" / "diffusion_pytorch_model.safetensors", lambda ts: {n: t for n, t in ts.items() if n.startswith(keep)})
+    if v.shards:
+        shard(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    for name in ("tokenizer", "tokenizer_2"):
+        if v.tokenizers in ("pair", "both"):
+            vocabulary.write_pair(folder / name)
+        if v.tokenizers == "pair":
+            (folder / name / "tokenizer.json").unlink()
+
+
+def shard(path: Path, count: int = 3) -> None:
+    """One file into several and an index, as `save_pretrained(max_shard_size=…)` leaves them."""
+    tensors = load_file(path)
+    names, where = sorted(tensors), {}
+    for i in range(count):
+        part = f"{path.stem}-{i + 1:05}-of-{count:05}.safetensors"
+        mine = names[i::count]
+        save_file({n: tensors[n] for n in mine}, path.with_name(part), metadata={"format": "pt"})
+        where |= dict.fromkeys(mine, part)
+    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(where.items()))}
+    path.with_name(path.name + ".index.json").write_text(json.dumps(index, indent=1) + "\n")
+    path.unlink()
+
+
+@torch.no_grad()
+def picture(pipeline: StableDiffusionXLPipeline, v: Variation, run: Run) -> dict[str, torch.Tensor]:
+    """Every step's latents and the image, from the noise of the run's seed."""
+    # Not `from_config`, which drops every key that had its default before.
+    pipeline.scheduler = EulerDiscreteScheduler(**(SCHEDULER | v.scheduler | run.scheduler))
+    dump = {}
+
+    def keep(_pipeline, i, _t, arguments):
+        dump[f"latents.{i}"] = arguments["latents"].clone()
+        return arguments
+
+    image = pipeline(run.prompt, negative_prompt=run.negative, num_inference_steps=run.steps, guidance_scale=run.guidance,
+                     height=run.height, width=run.width, generator=torch.Generator("cpu").manual_seed(run.seed),
+                     output_type="pt", callback_on_step_end=keep).images
+    if run.image:
+        dump["image"] = image
+    return dump
+
+
+@torch.no_grad()
+def modules(pipeline: StableDiffusionXLPipeline, run: Run) -> dict[str, torch.Tensor]:
+    """What each network makes by itself of known inputs."""
+    dump = {}
+    for i, tok in enumerate((pipeline.tokenizer, pipeline.tokenizer_2), 1):
+        for name, text in (("prompt", run.prompt), ("negative", run.negative or "")):
+            call = tok(text, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
+            dump[f"{name}.ids.{i}"] = call.input_ids
+    embeds = pipeline.encode_prompt(prompt=run.prompt, negative_prompt=run.negative or "", do_classifier_free_guidance=True)
+    for name, tensor in zip(("prompt.embeds", "negative.embeds", "prompt.pooled", "negative.pooled"), embeds):
+        dump[name] = tensor
+    factor = pipeline.vae_scale_factor
+    shape = (1, pipeline.unet.config.in_channels, run.height // factor, run.width // factor)
+    latents = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(run.seed))
+    ids = torch.tensor([[run.height, run.width, 0, 0, run.height, run.width]], dtype=torch.float32)
+    added = {"text_embeds": dump["prompt.pooled"], "time_ids": ids}
+    dump |= {"noise": latents, "time_ids": ids}
+    cond = pipeline.unet.config.time_cond_proj_dim
+    if cond is not None:
+        dump["unet.cond"] = pipeline.get_guidance_scale_embedding(torch.tensor([run.guidance - 1]), embedding_dim=cond)
+    for t in (500.0, 961.25):
+        out = pipeline.unet(latents, torch.tensor(t), encoder_hidden_states=dump["prompt.embeds"], added_cond_kwargs=added,
+                            timestep_cond=dump.get("unet.cond")).sample
+        dump[f"unet.{t}"] = out
+    dump["vae"] = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
+    return dump
+
+
+def write(v: Variation, root: Path) -> int:
+    """The folder of one variation: `model/`, `runs.json`, `expected.safetensors`. The bytes it takes."""
+    folder = root / v.name
+    with tempfile.TemporaryDirectory() as work:
+        pipeline = build(v, Path(work))
+        store(v, pipeline, folder / "model")
+        expected = modules(pipeline, v.runs[0])
+        for run in v.runs:
+            expected |= {f"{run.name}.{key}": tensor for key, tensor in picture(pipeline, v, run).items()}
+    if not all(t.isfinite().all() for t in expected.values()):
+        raise ValueError(f"{v.name}: a number is not finite")
+    save_file({name: t.contiguous() for name, t in expected.items()}, folder / "expected.safetensors")
+    runs = [{key: value for key, value in vars(run).items() if value not in (None, {})} for run in v.runs]
+    (folder / "runs.json").write_text(json.dumps(runs, indent=1) + "\n")
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())

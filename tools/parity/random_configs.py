@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Make fixtures of random SDXL-shaped configs, so that the engine is compared with diffusers on pipelines nobody chose.
+
+Widths, heads, depths, block types, norms, activations, projections, schedules, picture sizes and the way the files
+are stored are all drawn from what diffusers accepts. A draw that diffusers itself refuses is drawn again. The test
+`parity_random` of crates/engine runs this and compares; each folder's `variation.txt` says what was drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pprint
+import random
+import shutil
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch  # noqa: E402
+
+import pipelines  # noqa: E402
+from pipelines import Run, Variation  # noqa: E402
+
+WORDS = "a the red cat dog squirrel painting of & it's , . ! ## 42 naïve 日本 <|endoftext|> (big:1.3) The OF".split()
+
+
+def text(r: random.Random, projects: bool) -> dict:
+    heads = r.choice([1, 2, 3, 4])
+    config = {"num_attention_heads": heads, "hidden_size": heads * r.choice([4, 5, 8, 12]), "num_hidden_layers": r.randint(1, 6),
+              "intermediate_size": r.randint(9, 70), "hidden_act": r.choice(["quick_gelu", "gelu"]), "layer_norm_eps": r.choice([1e-5, 1e-6, 1e-3])}
+    if r.random() < 0.3:
+        config["eos_token_id"] = 2
+    if projects:
+        config["projection_dim"] = r.randint(5, 50)
+    return config
+
+
+def unet(r: random.Random) -> dict:
+    levels = r.choice([1, 2, 2, 3, 3, 4])
+    groups = r.choice([1, 2, 4])
+    widths = [groups * r.choice([2, 4, 6, 8]) for _ in range(levels)]
+    attends = [r.random() < 0.6 for _ in range(levels)]
+    if not any(attends):
+        attends[r.randrange(levels)] = True
+    layers = [r.choice([1, 1, 2, 3]) for _ in range(levels)]
+    if r.random() < 0.5:
+        layers = layers[0]
+    heads = [r.choice([h for h in (1, 2, 3, 4, 6, 8) if w % h == 0]) for w in widths]
+    if r.random() < 0.2:
+        heads = 1
+    depth = [r.choice([1, 1, 2, 3]) for _ in range(levels)]
+    config = {
+        "block_out_channels": tuple(widths), "norm_num_groups": groups, "layers_per_block": layers, "attention_head_dim": heads,
+        "down_block_types": tuple(("CrossAttn" if a else "") + "DownBlock2D" for a in attends),
+        "up_block_types": tuple(("CrossAttn" if a else "") + "UpBlock2D" for a in reversed(attends)),
+        "transformer_layers_per_block": tuple(depth) if r.random() < 0.7 else depth[0],
+        "use_linear_projection": r.random() < 0.5, "addition_time_embed_dim": 2 * r.randint(1, 12),
+    }
+    sometimes = {
+        "act_fn": ["swish", "mish", "gelu", "relu", "silu"], "norm_eps": [1e-6, 1e-3], "flip_sin_to_cos": [False], "freq_shift": [1],
+        "center_input_sample": [True], "resnet_time_scale_shift": ["scale_shift"], "upcast_attention": [True],
+        "mid_block_type": [None, "UNetMidBlock2D"], "mid_block_scale_factor": [1.4142, 0.7], "conv_in_kernel": [1, 5], "conv_out_kernel": [1, 5],
+        "time_embedding_dim": [24, 40], "time_embedding_act_fn": ["silu", "gelu"], "timestep_post_act": ["silu", "mish"],
+        "time_cond_proj_dim": [8, 11], "only_cross_attention": [True, tuple(r.random() < 0.5 for _ in range(levels))],
+        "dropout": [0.1], "resnet_out_scale_factor": [1.3], "resnet_skip_time_act": [True], "sample_size": [16],
+    }
+    for key, values in sometimes.items():
+        if r.random() < 0.15:
+            config[key] = r.choice(values)
+    if r.random() < 0.2 and isinstance(layers, int):
+        config["transformer_layers_per_block"] = [[r.randint(0, 2) for _ in range(layers)] for _ in range(levels)]
+        config["reverse_transformer_layers_per_block"] = [[r.randint(0, 2) for _ in range(layers + 1)] for _ in range(levels)]
+    return config
+
+
+def vae(r: random.Random) -> dict:
+    levels, groups = r.choice([1, 2, 3, 4, 4]), r.choice([1, 2, 4])
+    config = {"block_out_channels": [groups * r.choice([1, 2, 3, 4]) for _ in range(levels)], "norm_num_groups": groups,
+              "layers_per_block": r.choice([1, 1, 2]), "scaling_factor": r.choice([0.13025, 0.18215, 1.0])}
+    sometimes = {"mid_block_add_attention": [False], "use_post_quant_conv": [False], "shift_factor": [0.3], "act_fn": ["mish", "relu", "gelu"],
+                 "latents_mean": [[0.3, -0.1, 0.0, 1.0]], "latents_std": [[0.8, 1.0, 1.2, 0.5]], "force_upcast": [False]}
+    for key, values in sometimes.items():
+        if r.random() < 0.2:
+            config[key] = r.choice(values)
+    return config
+
+
+def scheduler(r: random.Random) -> dict:
+    config = {"timestep_spacing": r.choice(["leading", "trailing", "linspace"]), "steps_offset": r.choice([0, 1]),
+              "prediction_type": r.choice(["epsilon", "epsilon", "v_prediction", "sample"])}
+    config |= r.choice([{}, {}, {"use_karras_sigmas": True}, {"use_exponential_sigmas": True}, {"interpolation_type": "log_linear"}])
+    if config["prediction_type"] == "v_prediction" and r.random() < 0.5:
+        config["rescale_betas_zero_snr"] = True
+    sometimes = {"beta_schedule": ["linear"], "final_sigmas_type": ["sigma_min"], "timestep_type": ["continuous"], "beta_end": [0.02]}
+    for key, values in sometimes.items():
+        if r.random() < 0.2:
+            config[key] = r.choice(values)
+    return config
+
+
+def run(r: random.Random, name: str, factor: int) -> Run:
+    words = lambda: " ".join(r.choice(WORDS) for _ in range(r.choice([0, 1, 5, 12, 90])))  # noqa: E731
+    return Run(name, prompt=words(), negative=r.choice([None, "", words()]), steps=r.randint(1, 6), guidance=r.choice([0.0, 1.0, 1.5, 3.0, 5.0]),
+               width=8 * r.randint(max(1, factor // 8), 12), height=8 * r.randint(max(1, factor // 8), 12), seed=r.getrandbits(40))
+
+
+def draw(name: str, seed: int) -> Variation:
+    r = random.Random(seed)
+    first, second, network, codec = text(r, False), text(r, True), unet(r), vae(r)
+    factor = 2 ** (len(codec["block_out_channels"]) - 1)
+    return Variation(name, [run(r, f"run{i}", factor) for i in range(2)], text=first, text_2=second, unet=network, vae=codec,
+                     scheduler=scheduler(r), force_zeros=r.random() < 0.7, quiet=r.choice([1.0, 1.0, 0.1]), seed=seed,
+                     dtype=r.choice([torch.float32, torch.float16, torch.bfloat16]), tokenizers=r.choice(["single", "pair", "both"]),
+                     text_prefix=r.random() < 0.5, shards=r.random() < 0.3, encoder=r.random() < 0.3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder that gets one fixture for each config")
+    parser.add_argument("--count", type=int, default=10, help="how many (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="config i is drawn from seed + i (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for i in range(arguments.seed, arguments.seed + arguments.count):
+        for attempt in range(100):
+            variation = draw(f"seed-{i}", i + 1_000_003 * attempt)
+            try:
+                pipelines.write(variation, arguments.out)
+            except (ValueError, RuntimeError, TypeError, NotImplementedError, IndexError, AttributeError) as error:
+                print(f"seed {i}: diffusers refuses draw {attempt}: {str(error).splitlines()[0][:150]}", flush=True)
+                shutil.rmtree(arguments.out / variation.name, ignore_errors=True)
+                continue
+            (arguments.out / variation.name / "variation.txt").write_text(pprint.pformat(vars(variation), width=140) + "\n")
+            break
+        else:
+            raise SystemExit(f"seed {i}: diffusers refused a hundred draws")
+    print(f"{arguments.count} fixtures in {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
