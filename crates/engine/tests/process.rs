@@ -1,0 +1,343 @@
+//! The process `easel-engine` as the gateway meets it: its routes, its events, and how it ends.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may panic as tests do"
+)]
+
+mod support;
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use easel_engine_protocol::{EngineErrorKind, Event, GenerateJob, PROTOCOL};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use support::{Engine, command, copy, fixture, job, wait_until};
+
+fn model() -> PathBuf {
+    fixture("two-levels-zero-snr")
+}
+
+/// A job that takes far longer than any test.
+fn endless() -> GenerateJob {
+    GenerateJob { seeds: (0..64).collect(), steps: 1000, width: 256, height: 256, ..job(&model()) }
+}
+
+fn pictures(events: &[Event]) -> Vec<Vec<u8>> {
+    let png = |event: &Event| {
+        if let Event::Image { png_base64, .. } = event { Some(STANDARD.decode(png_base64).unwrap()) } else { None }
+    };
+    events.iter().filter_map(png).collect()
+}
+
+fn run(engine: &Engine, job: &GenerateJob) -> Vec<Event> {
+    engine.generate(job).unwrap().collect()
+}
+
+/// The pixels of a PNG and their width.
+fn decode(png: &[u8]) -> (u32, Vec<u8>) {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    (info.width, pixels)
+}
+
+/// Waits for the end of an engine that was told to stop.
+fn exit(engine: &mut Engine) -> ExitStatus {
+    let mut status = None;
+    wait_until("the engine exits", || {
+        status = engine.child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap()
+}
+
+fn terminate(engine: &Engine) {
+    let kill = format!("kill -TERM {}", engine.child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
+#[test]
+fn the_status_says_who_it_is_and_what_it_can() {
+    let engine = Engine::start();
+    let status = engine.status();
+    assert_eq!((status.protocol, status.pid), (PROTOCOL, engine.child.id()));
+    assert_eq!(status.devices[0].name, "cpu");
+    assert!(status.models.is_empty());
+    assert_eq!((status.queued, status.running), (0, 0));
+}
+
+#[test]
+fn a_job_is_told_step_by_step_and_ends_with_its_pictures() {
+    let engine = Engine::start();
+    let events = run(&engine, &GenerateJob { seeds: vec![7, 8], ..job(&model()) });
+    let names: Vec<String> = events
+        .iter()
+        .map(|event| match event {
+            Event::Queued { ahead } => format!("queued {ahead}"),
+            Event::Loading => "loading".to_owned(),
+            Event::Warning { message } => format!("warning {message}"),
+            Event::Step { image, step, steps } => format!("step {image} {step}/{steps}"),
+            Event::Image { image, seed, width, height, .. } => format!("image {image} {seed} {width}x{height}"),
+            Event::Done { .. } => "done".to_owned(),
+            Event::Failed { error } => format!("failed {error}"),
+        })
+        .collect();
+    let expected = [
+        "queued 0",
+        "loading",
+        "step 0 1/3",
+        "step 0 2/3",
+        "step 0 3/3",
+        "image 0 7 64x64",
+        "step 1 1/3",
+        "step 1 2/3",
+        "step 1 3/3",
+        "image 1 8 64x64",
+        "done",
+    ];
+    assert_eq!(names, expected);
+    let both = pictures(&events);
+    assert_ne!(both[0], both[1]);
+    let (width, pixels) = decode(&both[0]);
+    assert_eq!((width, pixels.len()), (64, 64 * 64 * 3));
+    assert!(pixels.iter().any(|byte| *byte != pixels[0]), "the picture is of one value");
+
+    let status = engine.status();
+    assert_eq!((status.models.len(), status.running), (1, 0));
+    assert_eq!(status.models[0].path, model());
+    let again = run(&engine, &GenerateJob { seeds: vec![8], ..job(&model()) });
+    assert!(!again.contains(&Event::Loading), "the model stays open");
+    assert_eq!(pictures(&again)[0], both[1], "a seed gives the same picture in any place");
+}
+
+#[test]
+fn a_client_that_leaves_cancels_its_job() {
+    let engine = Engine::start();
+    let mut events = engine.generate(&endless()).unwrap();
+    assert!(events.any(|event| matches!(event, Event::Step { .. })));
+    let mut waiting = engine.generate(&job(&model())).unwrap();
+    assert_eq!(waiting.next(), Some(Event::Queued { ahead: 1 }));
+    let left = engine.generate(&job(&model())).unwrap();
+    wait_until("two jobs wait", || engine.status().queued == 2);
+    assert_eq!(engine.status().running, 1);
+    drop(left);
+    wait_until("the job that left waits no more", || engine.status().queued == 1);
+    let left = Instant::now();
+    drop(events);
+    assert!(matches!(waiting.last(), Some(Event::Done { .. })), "the next job runs");
+    assert!(left.elapsed() < Duration::from_secs(30), "it took {:?} until the next job was done", left.elapsed());
+    wait_until("nothing runs", || engine.status().running == 0);
+}
+
+#[test]
+fn the_end_of_standard_input_ends_the_engine() {
+    let mut engine = Engine::start();
+    let mut events = engine.generate(&endless()).unwrap();
+    assert!(events.any(|event| matches!(event, Event::Step { .. })));
+    drop(engine.child.stdin.take());
+    assert!(exit(&mut engine).success());
+    assert!(!engine.socket.exists(), "the socket is taken away");
+}
+
+#[test]
+fn told_to_stop_it_cancels_what_does_not_end_in_time() {
+    let mut engine = Engine::start_with(&["--grace", "0.2"]);
+    let mut events = engine.generate(&endless()).unwrap();
+    assert!(events.any(|event| matches!(event, Event::Step { .. })));
+    terminate(&engine);
+    let Some(Event::Failed { error }) = events.last() else { panic!("the job was not ended with an event") };
+    assert_eq!(error.kind, EngineErrorKind::Cancelled);
+    assert!(exit(&mut engine).success());
+    assert!(!engine.socket.exists());
+}
+
+#[test]
+fn told_to_stop_it_finishes_what_ends_in_time() {
+    let mut engine = Engine::start();
+    let mut events = engine.generate(&GenerateJob { steps: 40, ..job(&model()) }).unwrap();
+    assert!(events.any(|event| matches!(event, Event::Step { .. })));
+    terminate(&engine);
+    assert!(matches!(events.last(), Some(Event::Done { .. })));
+    assert!(exit(&mut engine).success());
+}
+
+#[test]
+fn a_stale_socket_is_replaced_and_a_living_one_is_not() {
+    let mut engine = Engine::start();
+    let second = command(&engine.socket).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another engine"));
+    assert_eq!(engine.status().pid, engine.child.id());
+
+    engine.child.kill().unwrap();
+    engine.child.wait().unwrap();
+    assert!(engine.socket.exists());
+    engine.child = command(&engine.socket).spawn().unwrap();
+    wait_until("the new engine answers", || UnixStream::connect(&engine.socket).is_ok());
+    assert_eq!(engine.status().pid, engine.child.id());
+
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("precious");
+    fs::write(&file, "text").unwrap();
+    assert_eq!(command(&file).output().unwrap().status.code(), Some(1));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "text");
+}
+
+#[test]
+fn only_the_owner_can_reach_the_socket() {
+    let engine = Engine::start();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&engine.socket), 0o600);
+    assert_eq!(mode(engine.socket.parent().unwrap()), 0o700);
+    assert_eq!(fs::read_dir(engine.socket.parent().unwrap()).unwrap().count(), 1, "nothing else is left there");
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_the_stream_begins() {
+    let engine = Engine::start();
+    let refused = |job: GenerateJob| engine.generate(&job).err().expect("the job was taken");
+    let cases = [
+        (422, EngineErrorKind::InvalidRequest, "steps", GenerateJob { steps: 0, ..job(&model()) }),
+        (422, EngineErrorKind::InvalidRequest, "width", GenerateJob { width: 63, ..job(&model()) }),
+        (422, EngineErrorKind::InvalidRequest, "seeds", GenerateJob { seeds: vec![], ..job(&model()) }),
+        (
+            422,
+            EngineErrorKind::DeviceUnavailable,
+            "cuda:99",
+            GenerateJob { device: Some("cuda:99".to_owned()), ..job(&model()) },
+        ),
+        (404, EngineErrorKind::ModelNotFound, "/nowhere/at/all", job("/nowhere/at/all".as_ref())),
+    ];
+    for (status, kind, name, job) in cases {
+        let (told, error) = refused(job);
+        assert_eq!((told, error.kind), (status, kind));
+        assert!(error.message.contains(name), "`{name}` is not named: {error}");
+    }
+    let raw = |route: &str, body: &[u8]| {
+        let mut answer = engine.send(route, body);
+        let mut text = String::new();
+        answer.body.read_to_string(&mut text).unwrap();
+        let error: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"));
+        (answer.status, error["message"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(raw("GET /nowhere", b"").0, 404);
+    assert_eq!(raw("POST /v1/generate", b"{").0, 400);
+    assert_eq!(raw("POST /v1/generate", b"\xff\xfe").0, 400);
+    let mut unknown = serde_json::to_value(job(&model())).unwrap();
+    unknown["strenght"] = 1.into();
+    let (status, message) = raw("POST /v1/generate", unknown.to_string().as_bytes());
+    assert_eq!(status, 400);
+    assert!(message.contains("strenght"), "{message}");
+    assert_eq!(raw("POST /v1/generate", &vec![b' '; 4 << 20]).0, 413);
+    assert_eq!(engine.status().running, 0);
+}
+
+#[test]
+fn prompts_do_not_reach_the_logs() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("x.png");
+    let output = txt2img(&out).args(QUICK).args(["--log", "trace", "--prompt", "unspeakable"]).output().unwrap();
+    assert!(output.status.success());
+    let logs = String::from_utf8_lossy(&output.stderr);
+    assert!(logs.contains("model opened"), "nothing was logged: {logs}");
+    assert!(!logs.contains("unspeakable"));
+}
+
+fn txt2img(out: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_easel-engine"));
+    command.args(["txt2img", "--threads", "1", "--model"]).arg(model()).arg("--out").arg(out);
+    command
+}
+
+const QUICK: [&str; 6] = ["--device", "cpu", "--steps", "3", "--guidance-scale", "3"];
+
+#[test]
+fn the_command_line_makes_the_same_picture_and_dumps_the_way_there() {
+    let engine = Engine::start();
+    let dir = TempDir::new().unwrap();
+    let (out, dump) = (dir.path().join("x.png"), dir.path().join("dump"));
+    let prompt = job(&model()).prompt;
+    let output = txt2img(&out)
+        .args(QUICK)
+        .args(["--seed", "7", "--width", "64", "--height", "64", "--json", "--prompt", &prompt, "--dump"])
+        .arg(&dump)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["seed"], &told["width"]), (&7.into(), &64.into()));
+    let served = pictures(&run(&engine, &job(&model())));
+    assert_eq!(fs::read(&out).unwrap(), served[0]);
+
+    let dump = fs::read(dump.join("dump.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&dump).unwrap();
+    let names: Vec<_> = tensors.names();
+    assert!(names.iter().any(|name| name.contains("ids")), "{names:?}");
+    assert!(names.iter().filter(|name| name.contains("step")).count() >= 3, "{names:?}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing half written is left");
+}
+
+#[test]
+fn the_command_line_takes_the_size_from_the_model_and_draws_a_seed() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("x.png");
+    let output = txt2img(&out).args(QUICK).args(["--prompt", "a cat", "--json"]).output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let config = |file: &str| -> Value { serde_json::from_slice(&fs::read(model().join(file)).unwrap()).unwrap() };
+    let halvings = config("vae/config.json")["block_out_channels"].as_array().unwrap().len() - 1;
+    let own = config("unet/config.json")["sample_size"].as_u64().unwrap() << halvings;
+    assert_eq!(told["width"].as_u64(), Some(own));
+    assert_eq!(u64::from(decode(&fs::read(&out).unwrap()).0), own);
+    assert!(told["seed"].as_u64().is_some());
+}
+
+#[test]
+fn the_command_line_says_what_is_wrong() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("x.png");
+    let cases: [(i32, &str, &[&str]); 6] = [
+        (2, "steps", &["--steps", "0"]),
+        (2, "multiple of 8", &["--width", "63"]),
+        (2, "warp", &["--device", "warp"]),
+        (1, "cuda:99", &["--device", "cuda:99"]),
+        (2, "NoSuchScheduler", &["--scheduler", "NoSuchScheduler"]),
+        (2, "--seed", &["--seed", "x"]),
+    ];
+    for (code, words, arguments) in cases {
+        let output = txt2img(&out).args(["--prompt", "a cat"]).args(arguments).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+        assert!(told.contains(words), "{arguments:?}: {told}");
+    }
+    let output = txt2img(&out).args(["--prompt", "a cat", "--steps", "0", "--json"]).output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["error"]["kind"], "invalid_request");
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_model_whose_files_change_is_opened_again() {
+    let engine = Engine::start();
+    let dir = TempDir::new().unwrap();
+    let copied = dir.path().join("model");
+    copy(&model(), &copied);
+    assert!(matches!(run(&engine, &job(&copied)).last(), Some(Event::Done { .. })));
+    fs::remove_file(copied.join("unet/config.json")).unwrap();
+    let Some(Event::Failed { error }) = run(&engine, &job(&copied)).pop() else {
+        panic!("the model was not looked at")
+    };
+    assert_eq!(error.kind, EngineErrorKind::ModelBroken);
+    assert!(error.message.contains("unet"), "{error}");
+}
