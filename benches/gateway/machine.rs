@@ -14,7 +14,7 @@ pub fn describe() -> String {
         .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
         .unwrap_or(0);
     let model = model.trim_start_matches([' ', '\t', ':']);
-    format!("{processors} × {model}, {} GB of memory, {}", kilobytes.div_ceil(1 << 20), said_by("uname", &["-sr"]))
+    format!("{processors} × {model}, {} GB of memory, {}", kilobytes.div_ceil(1 << 20), said_by("uname", &["-sm"]))
 }
 
 /// What else the machine does: the mean number of tasks that run or wait to, over the last minute.

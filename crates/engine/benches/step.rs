@@ -2,7 +2,8 @@
 //!
 //! Both make pictures in turns, so that a machine that slows down slows both down. The time of a step runs from the
 //! end of the step before it; medians over all pictures are compared. Without a Python that has diffusers
-//! (`EASEL_PARITY_PYTHON`) only the engine is measured.
+//! (`EASEL_PARITY_PYTHON`) only the engine is measured; with one, the numbers are written to
+//! `docs/benchmarks/engine.md`.
 
 #![expect(clippy::disallowed_methods, reason = "a bench takes its settings from the environment")]
 
@@ -66,17 +67,58 @@ fn main() -> Result<()> {
     };
     tch::set_num_threads(i32::try_from(threads)?);
     println!("denoising steps in fp32 on the CPU, {threads} threads on {cores} cores, guidance on; medians");
+    let mut rows = Vec::new();
     for subject in &subjects {
         if !subject.folder.join("model_index.json").is_file() {
             println!("{:24} absent, not run", subject.name);
             continue;
         }
-        measure(subject, threads)?;
+        let Measured { engine, diffusers } = measure(subject, threads)?;
+        match diffusers {
+            Some((version, theirs)) => {
+                let ratio = engine / theirs;
+                println!(
+                    "{:24} engine {engine:.2} ms/step, {version} {theirs:.2} ms/step: {ratio:.2}x (target: at most 1.00x)",
+                    subject.name
+                );
+                let name = subject.name;
+                rows.push(format!("| {name} | {engine:.2} ms | {theirs:.2} ms | {ratio:.2}× | ≤ 1.00× |\n"));
+            }
+            None => println!("{:24} engine {engine:.2} ms/step; diffusers: absent, not run", subject.name),
+        }
+    }
+    if !rows.is_empty() {
+        std::fs::write(root.join("docs/benchmarks/engine.md"), page(&rows.concat(), threads, cores))?;
     }
     Ok(())
 }
 
-fn measure(subject: &Subject, threads: usize) -> Result<()> {
+/// What is kept of a run.
+fn page(rows: &str, threads: usize, cores: usize) -> String {
+    format!(
+        "# What a denoising step costs
+
+Written by `cargo bench -p easel-engine --bench step` (part of `make bench`); do not edit. fp32 on the CPU, {threads}
+threads on {cores} cores, classifier-free guidance on.
+
+| model | engine, a step | diffusers, a step | ratio | target |
+|---|---|---|---|---|
+{rows}
+Both have the same folder, the same number of threads and the same request, and make their pictures in turns, {TURNS} each
+after one that does not count. The time of a step runs from the end of the step before it to its own; the numbers are
+medians over all steps.
+"
+    )
+}
+
+/// Medians, in milliseconds for a step.
+struct Measured {
+    engine: f64,
+    /// And which diffusers it was.
+    diffusers: Option<(String, f64)>,
+}
+
+fn measure(subject: &Subject, threads: usize) -> Result<Measured> {
     let model = Sdxl::open(&DiffusersFolder::open(&subject.folder)?, Device::Cpu, Dtype::Fp32)?;
     let mut peer = Peer::start(subject, threads)?;
     ours(&model, subject)?;
@@ -90,16 +132,10 @@ fn measure(subject: &Subject, threads: usize) -> Result<()> {
             diffusers.extend(peer.picture()?);
         }
     }
-    let engine = median(engine).ok_or("no step was measured")?;
-    match peer.map(|peer| peer.version.clone()).zip(median(diffusers)) {
-        Some((version, diffusers)) => println!(
-            "{:24} engine {engine:7.2} ms/step   {version} {diffusers:7.2} ms/step   ratio {:.2} (target at most 1.00)",
-            subject.name,
-            engine / diffusers
-        ),
-        None => println!("{:24} engine {engine:7.2} ms/step   diffusers: absent, not run", subject.name),
-    }
-    Ok(())
+    Ok(Measured {
+        engine: median(engine).ok_or("no step was measured")?,
+        diffusers: peer.map(|peer| peer.version.clone()).zip(median(diffusers)),
+    })
 }
 
 /// The times of all steps of one picture but the first, whose begin nobody tells.
