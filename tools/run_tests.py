@@ -73,14 +73,19 @@ def environment(level: str, absent: list) -> dict:
     if libtorch.returncode != 0:
         sys.exit(libtorch.returncode)
     env["LIBTORCH"] = libtorch.stdout.strip()
-    python = subprocess.run([sys.executable, "tools/setup_test_env.py", "test"], stdout=subprocess.PIPE, text=True,
-                            cwd=ROOT)
-    if python.returncode == 0:
-        env["EASEL_TEST_PYTHON"] = python.stdout.strip()
-        env["PATH"] += os.pathsep + str(Path(python.stdout.strip()).parent)  # last: it must not hide other programs
-    else:
-        env.pop("EASEL_TEST_PYTHON", None)
-        absent.append("a Python with the OpenAI client: its contract tests (the reason stands above)")
+    pythons = {"test": ("EASEL_TEST_PYTHON", "a Python with the OpenAI client: its contract tests")}
+    if level == "long":  # 1.7 GB, so not for every change
+        pythons["parity"] = ("EASEL_PARITY_PYTHON", "a Python with diffusers: parity on random configs")
+    for name, (variable, what) in pythons.items():
+        python = subprocess.run([sys.executable, "tools/setup_test_env.py", name], stdout=subprocess.PIPE, text=True,
+                                cwd=ROOT)
+        if python.returncode == 0:
+            env[variable] = python.stdout.strip()
+            # Last: it must not hide other programs.
+            env["PATH"] += os.pathsep + str(Path(python.stdout.strip()).parent)
+        else:
+            env.pop(variable, None)
+            absent.append(f"{what} (the reason stands above)")
     return env
 
 
