@@ -123,6 +123,21 @@ struct CapabilitiesView {
     /// `scheduler`.
     #[schema(required)]
     scheduler: Option<bool>,
+    /// `image`.
+    #[schema(required)]
+    image: Option<bool>,
+    /// `mask`.
+    #[schema(required)]
+    mask: Option<bool>,
+    /// `strength`.
+    #[schema(required)]
+    strength: Option<bool>,
+    /// `reference_images`.
+    #[schema(required)]
+    reference_images: Option<bool>,
+    /// `loras`.
+    #[schema(required)]
+    loras: Option<bool>,
 }
 
 /// How far a model goes; `null`: no limit of its own.
@@ -148,6 +163,12 @@ struct LimitsView {
     /// Most steps.
     #[schema(required)]
     max_steps: Option<u32>,
+    /// Most reference images.
+    #[schema(required)]
+    max_reference_images: Option<u32>,
+    /// Most adapters.
+    #[schema(required)]
+    max_loras: Option<u32>,
 }
 
 /// What a model uses when nothing is said; `null`: only the provider knows.
@@ -260,6 +281,11 @@ impl ModelView {
                 steps: declared(supports.steps),
                 guidance_scale: declared(supports.guidance_scale),
                 scheduler: declared(supports.scheduler),
+                image: declared(supports.image),
+                mask: declared(supports.mask),
+                strength: declared(supports.strength),
+                reference_images: declared(supports.reference_images),
+                loras: declared(supports.loras),
             },
             limits: LimitsView {
                 max_count: limits.max_count.map(u32::from),
@@ -269,6 +295,8 @@ impl ModelView {
                 size_multiple: limits.size_multiple.map(u32::from),
                 max_pixels: limits.max_pixels,
                 max_steps: limits.max_steps,
+                max_reference_images: limits.max_reference_images,
+                max_loras: limits.max_loras,
             },
             defaults: DefaultsView {
                 width: defaults.size.map(|size| size.width.get()),

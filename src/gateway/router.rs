@@ -1,5 +1,6 @@
 //! Which providers may make a picture, in which order: pure, and the same for the same configuration and state.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Error, Registered, Registry, Routing};
@@ -238,12 +239,13 @@ impl Entry<'_> {
     /// The provider with its default model; with its first one where none can be used, so that it can say why.
     fn with_default_model(&self) -> Option<Candidate> {
         let default = self.capabilities.default_model.as_ref();
-        let model = default.and_then(|key| self.capabilities.find(key.as_str())).or(self.capabilities.models.first());
-        model.map(|model| self.candidate(model))
+        let named = default.and_then(|key| self.capabilities.find(key.as_str()));
+        let model = named.or_else(|| self.capabilities.models.first().map(Cow::Borrowed));
+        model.map(|model| self.candidate(&model))
     }
 
     fn with_model(&self, name: &str) -> Option<Candidate> {
-        self.capabilities.find(name).map(|model| self.candidate(model))
+        self.capabilities.find(name).map(|model| self.candidate(&model))
     }
 
     fn candidate(&self, model: &Model) -> Candidate {

@@ -2,7 +2,7 @@
 //! not understand are left out and named.
 
 use super::sizing;
-use crate::generation::{GenerationRequest, Model, ModelId, SizeWish, Wish};
+use crate::generation::{AspectRatio, GenerationRequest, Model, ModelId, SizeWish, Support, Wish};
 
 /// The request as this model gets it.
 pub(super) struct Fitted {
@@ -38,11 +38,15 @@ pub(super) fn fit(request: &GenerationRequest, id: &ModelId, model: &Model, stri
         unmet.message = if unmet.message.is_empty() { why } else { format!("{}; {why}", unmet.message) };
     };
 
-    match size(request.size, model) {
+    let wished = starting_size(&request, model);
+    match size(wished, model) {
         Ok(size) => request.size = size,
         Err((wish, why)) => {
             refuse(wish, format!("{} {} cannot be had from {id}: {why}", wish.field(), spelled(request.size)));
         }
+    }
+    for (wish, why) in given_pictures(&request, model) {
+        refuse(wish, format!("{id} takes no such {}: {why}", wish.field()));
     }
     request.strict = strict;
     let ignored = leave_out(&mut request, model);
@@ -52,6 +56,41 @@ pub(super) fn fit(request: &GenerationRequest, id: &ModelId, model: &Model, stri
         }
     }
     if unmet.wishes.is_empty() { Ok(Fitted { request, ignored }) } else { Err(unmet) }
+}
+
+/// Without a word about the size, what is made of a picture is as large as it, or as near to it as the model comes.
+fn starting_size(request: &GenerationRequest, model: &Model) -> SizeWish {
+    match (request.size, &request.image) {
+        (SizeWish::ModelDefault, Some(image)) if model.supports.size.is_sent() => {
+            if sizing::refusal(image.size, &model.limits).is_none() {
+                return SizeWish::Exact(image.size);
+            }
+            SizeWish::Aspect(AspectRatio { width: image.size.width, height: image.size.height })
+        }
+        (size, _) => size,
+    }
+}
+
+/// The hard wishes beside the size that the model cannot honour, and why.
+fn given_pictures(request: &GenerationRequest, model: &Model) -> Vec<(Wish, String)> {
+    let (supports, limits) = (model.supports, &model.limits);
+    let mut unmet = Vec::new();
+    let mut check = |wish: Wish, count: usize, support: Support, most: Option<u32>| {
+        if count == 0 {
+            return;
+        }
+        if !support.is_sent() {
+            unmet.push((wish, "it cannot use any".to_owned()));
+        } else if let Some(most) = most.filter(|most| count > *most as usize) {
+            unmet.push((wish, format!("it takes at most {most}")));
+        }
+    };
+    check(Wish::Image, usize::from(request.image.is_some()), supports.image, None);
+    check(Wish::Mask, usize::from(request.mask.is_some()), supports.mask, None);
+    let references = request.reference_images.len();
+    check(Wish::ReferenceImages, references, supports.reference_images, limits.max_reference_images);
+    check(Wish::Loras, request.loras.len(), supports.loras, limits.max_loras);
+    unmet
 }
 
 /// The size that the provider gets, or the wish that it cannot honour and why.
@@ -95,6 +134,7 @@ fn leave_out(request: &mut GenerationRequest, model: &Model) -> Vec<Wish> {
     take_unless(supports.steps.is_sent() && possible, &mut request.steps, Wish::Steps, &mut ignored);
     take_unless(supports.guidance_scale.is_sent(), &mut request.guidance_scale, Wish::GuidanceScale, &mut ignored);
     take_unless(supports.scheduler.is_sent(), &mut request.scheduler, Wish::Scheduler, &mut ignored);
+    take_unless(supports.strength.is_sent(), &mut request.strength, Wish::Strength, &mut ignored);
     ignored
 }
 

@@ -1,25 +1,53 @@
 //! What a provider's models can do.
 
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use super::{ImageSize, ModelKey};
 
 /// A provider's models.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Capabilities {
     /// Its models, in the order in which they are shown.
     pub models: Vec<Model>,
     /// The one used when none is named; `None` when nothing can be used.
     pub default_model: Option<ModelKey>,
+    /// Models beyond those that are listed.
+    pub open: Option<OpenModels>,
+}
+
+/// Models that nobody lists: every key that has the right form is one.
+#[derive(Debug, Clone)]
+pub struct OpenModels {
+    /// Whether a key has the form.
+    pub accepts: fn(&str) -> bool,
+    /// What such a model can do; its key and name are put in.
+    pub template: Model,
+}
+
+impl PartialEq for OpenModels {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.accepts, other.accepts) && self.template == other.template
+    }
+}
+
+impl OpenModels {
+    /// The model of this key, if it has the form.
+    pub fn model(&self, key: &str) -> Option<Model> {
+        let model = || Model { key: ModelKey::new(key), name: key.to_owned(), ..self.template.clone() };
+        (self.accepts)(key).then(model)
+    }
 }
 
 impl Capabilities {
-    /// The model with this key or alias.
-    pub fn find(&self, name: &str) -> Option<&Model> {
-        self.models
+    /// The model with this key or alias; an open one where none is listed.
+    pub fn find(&self, name: &str) -> Option<Cow<'_, Model>> {
+        let listed = self
+            .models
             .iter()
             .find(|model| model.key.as_str() == name)
-            .or_else(|| self.models.iter().find(|model| model.aliases.iter().any(|alias| alias == name)))
+            .or_else(|| self.models.iter().find(|model| model.aliases.iter().any(|alias| alias == name)));
+        listed.map(Cow::Borrowed).or_else(|| self.open.as_ref()?.model(name).map(Cow::Owned))
     }
 }
 
@@ -32,6 +60,8 @@ pub struct Model {
     pub name: String,
     /// Other names that it answers to.
     pub aliases: Vec<String>,
+    /// What the price table knows it by: its name upstream.
+    pub price_key: Option<String>,
     /// Whether it can be used without fetching anything.
     pub installed: Installed,
     /// What it understands.
@@ -92,6 +122,35 @@ pub struct Supports {
     pub guidance_scale: Support,
     /// `scheduler`.
     pub scheduler: Support,
+    /// `image`.
+    pub image: Support,
+    /// `mask`, with an image.
+    pub mask: Support,
+    /// `strength`, with an image.
+    pub strength: Support,
+    /// `reference_images`.
+    pub reference_images: Support,
+    /// `loras`.
+    pub loras: Support,
+}
+
+impl Supports {
+    /// The same for every wish.
+    pub fn all(support: Support) -> Self {
+        Self {
+            size: support,
+            seed: support,
+            negative_prompt: support,
+            steps: support,
+            guidance_scale: support,
+            scheduler: support,
+            image: support,
+            mask: support,
+            strength: support,
+            reference_images: support,
+            loras: support,
+        }
+    }
 }
 
 /// How far a model goes; `None` is no limit of its own.
@@ -111,6 +170,10 @@ pub struct Limits {
     pub max_pixels: Option<u64>,
     /// Most steps.
     pub max_steps: Option<u32>,
+    /// Most reference images.
+    pub max_reference_images: Option<u32>,
+    /// Most adapters.
+    pub max_loras: Option<u32>,
 }
 
 /// What a model uses when nothing is said; `None` where only the provider knows.

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{ImageSize, Seed, Wish};
+use super::{ImageSize, Seed, Usage, Wish};
 
 /// What a provider made: whole pictures, as many as asked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Generation {
     /// The pictures in order.
     pub images: Vec<GeneratedImage>,
@@ -13,8 +13,21 @@ pub struct Generation {
     pub ignored: Vec<Wish>,
     /// What it cost in US dollars, where known.
     pub cost_usd: Option<f64>,
+    /// What the provider counted, where it said so.
+    pub usage: Option<Usage>,
     /// Sentences for the caller (a prompt that was cut, say).
     pub warnings: Vec<String>,
+}
+
+/// A picture on its way: coarser than the one that it becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartialImage {
+    /// Which of the request's pictures.
+    pub index: u32,
+    /// Which of its previews, from 0.
+    pub step: u32,
+    /// The preview.
+    pub image: GeneratedImage,
 }
 
 /// One encoded picture.

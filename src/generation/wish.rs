@@ -24,6 +24,14 @@ pub enum Wish {
     Scheduler,
     /// `strength`.
     Strength,
+    /// `image`.
+    Image,
+    /// `mask`.
+    Mask,
+    /// `reference_images`.
+    ReferenceImages,
+    /// `loras`.
+    Loras,
 }
 
 impl Wish {
@@ -39,6 +47,10 @@ impl Wish {
             Self::GuidanceScale => "guidance_scale",
             Self::Scheduler => "scheduler",
             Self::Strength => "strength",
+            Self::Image => "image",
+            Self::Mask => "mask",
+            Self::ReferenceImages => "reference_images",
+            Self::Loras => "loras",
         }
     }
 
@@ -51,7 +63,13 @@ impl Wish {
             | Self::GuidanceScale
             | Self::Scheduler
             | Self::Strength => true,
-            Self::Count | Self::Size | Self::AspectRatio => false,
+            Self::Count
+            | Self::Size
+            | Self::AspectRatio
+            | Self::Image
+            | Self::Mask
+            | Self::ReferenceImages
+            | Self::Loras => false,
         }
     }
 }

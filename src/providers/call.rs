@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::generation::ModelKey;
+use crate::generation::{ModelKey, PartialImage};
 
 /// The circumstances of one candidate's turn: which model, until when, and how many upstream calls were made.
 #[derive(Debug, Clone)]
@@ -18,12 +19,32 @@ pub struct Call {
     /// The caller's request id, to be passed upstream where that is possible.
     pub request_id: String,
     sent: Arc<AtomicU32>,
+    partials: Option<mpsc::Sender<PartialImage>>,
 }
 
 impl Call {
     /// A turn that has sent nothing yet.
     pub fn new(model: ModelKey, deadline: Instant, request_id: impl Into<String>) -> Self {
-        Self { model, deadline, request_id: request_id.into(), sent: Arc::default() }
+        Self { model, deadline, request_id: request_id.into(), sent: Arc::default(), partials: None }
+    }
+
+    /// The same turn, whose previews go to `partials`.
+    #[must_use]
+    pub fn with_partials(mut self, partials: mpsc::Sender<PartialImage>) -> Self {
+        self.partials = Some(partials);
+        self
+    }
+
+    /// Whether anybody looks at previews.
+    pub fn wants_partials(&self) -> bool {
+        self.partials.as_ref().is_some_and(|partials| !partials.is_closed())
+    }
+
+    /// Shows a preview to whoever looks; one that comes faster than it is looked at is dropped.
+    pub fn show_partial(&self, partial: PartialImage) {
+        if let Some(partials) = &self.partials {
+            let _ = partials.try_send(partial);
+        }
     }
 
     /// Counts one upstream call; a provider says so right before it sends. Clones share the count.

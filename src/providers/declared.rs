@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use serde::Deserialize;
 
 use super::BuildError;
-use crate::generation::{ImageSize, Limits};
+use crate::generation::{ImageSize, Limits, Support};
 
 /// Longer sides are not pictures of today, and arithmetic on them would need care.
 const MAX_SIDE: u32 = 1 << 16;
@@ -28,6 +28,19 @@ pub struct DeclaredLimits {
     pub max_pixels: Option<u64>,
     /// Most steps.
     pub max_steps: Option<NonZeroU32>,
+    /// Most reference images; 0 where none are taken.
+    pub max_reference_images: Option<u32>,
+    /// Most adapters; 0 where none are taken.
+    pub max_loras: Option<u32>,
+}
+
+/// `supports_…` of a model: what is declared, else what the kind knows (undeclared counts as supported and is sent).
+pub fn support(declared: Option<bool>, usual: Support) -> Support {
+    match declared {
+        None => usual,
+        Some(true) => Support::Yes,
+        Some(false) => Support::No,
+    }
 }
 
 /// A size written as `"1024x1024"`.
@@ -55,6 +68,8 @@ impl DeclaredLimits {
             size_multiple: self.size_multiple,
             max_pixels: self.max_pixels,
             max_steps: self.max_steps.map(NonZeroU32::get),
+            max_reference_images: self.max_reference_images,
+            max_loras: self.max_loras,
         };
         let given = [self.min_side, self.max_side, self.size_multiple];
         if given.into_iter().flatten().any(|length| length.get() > MAX_SIDE) {

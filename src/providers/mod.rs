@@ -11,6 +11,7 @@ mod local;
 mod openai_compat;
 #[cfg(test)]
 pub(crate) mod scripted;
+mod upstream;
 
 use std::sync::Arc;
 

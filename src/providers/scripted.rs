@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Call, Error, ErrorKind, Provider};
 use crate::generation::{
     Availability, Capabilities, Defaults, GeneratedImage, Generation, GenerationRequest, ImageFormat, ImageSize,
-    Installed, Limits, Model, ModelKey, SizeWish, Support, Supports, Target,
+    Installed, Limits, Model, ModelKey, SizeWish, Support, Supports,
 };
 
 /// What happens in one turn. After the last step of a script, every turn makes pictures.
@@ -42,7 +42,7 @@ impl Scripted {
         let installed = models.iter().find(|model| model.installed == Installed::Yes);
         let default_model = installed.map(|model| model.key.clone());
         Self {
-            capabilities: Arc::new(Mutex::new(Arc::new(Capabilities { models, default_model }))),
+            capabilities: Arc::new(Mutex::new(Arc::new(Capabilities { models, default_model, open: None }))),
             availability: Arc::new(Mutex::new(Availability::Available)),
             steps: Arc::new(Mutex::new(steps.into_iter().collect())),
             asked: Arc::default(),
@@ -97,14 +97,8 @@ pub(crate) fn model(key: &str) -> Model {
         name: key.to_owned(),
         aliases: Vec::new(),
         installed: Installed::Yes,
-        supports: Supports {
-            size: Support::Yes,
-            seed: Support::Yes,
-            negative_prompt: Support::Yes,
-            steps: Support::Yes,
-            guidance_scale: Support::Yes,
-            scheduler: Support::Yes,
-        },
+        price_key: None,
+        supports: Supports::all(Support::Yes),
         limits: Limits::default(),
         defaults: Defaults::default(),
     }
@@ -112,21 +106,7 @@ pub(crate) fn model(key: &str) -> Model {
 
 /// A request that names nothing and wishes for nothing.
 pub(crate) fn request() -> GenerationRequest {
-    GenerationRequest {
-        prompt: "a teapot".to_owned(),
-        negative_prompt: None,
-        target: Target::default(),
-        fallback: None,
-        count: std::num::NonZeroU32::MIN,
-        size: SizeWish::ModelDefault,
-        seed: None,
-        steps: None,
-        guidance_scale: None,
-        scheduler: None,
-        strict: false,
-        output_format: None,
-        timeout: None,
-    }
+    GenerationRequest::new("a teapot")
 }
 
 /// Whole pictures as `request` asks, 16x16 where it does not say.
@@ -141,7 +121,7 @@ pub(crate) fn pictures(request: &GenerationRequest) -> Generation {
         size,
         seed: request.seed.map(|seed| seed.offset(index)),
     });
-    Generation { images: images.collect(), ignored: Vec::new(), cost_usd: None, warnings: Vec::new() }
+    Generation { images: images.collect(), ..Generation::default() }
 }
 
 /// A whole picture file.

@@ -161,7 +161,6 @@ impl GenerateImageRequest {
         let count = positive("n", self.n, i64::from(bounds.max_images))?.unwrap_or(NonZeroU32::MIN);
         let timeout = positive("timeout_ms", self.timeout_ms, 3_600_000)?;
         Ok(GenerationRequest {
-            prompt: self.prompt,
             negative_prompt: self.negative_prompt,
             target: Target { provider: self.provider, model: self.model },
             fallback: self.fallback.map(FallbackField::policy),
@@ -174,6 +173,7 @@ impl GenerateImageRequest {
             strict: self.strict.unwrap_or(false),
             output_format: self.output_format.map(FormatField::format),
             timeout: timeout.map(|milliseconds| Duration::from_millis(milliseconds.get().into())),
+            ..GenerationRequest::new(self.prompt)
         })
     }
 

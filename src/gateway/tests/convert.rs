@@ -9,7 +9,7 @@ use crate::providers::scripted::encoded;
 fn generation(format: ImageFormat) -> Generation {
     let size = size(37, 21);
     let image = GeneratedImage { bytes: encoded(size, format), format, size, seed: None };
-    Generation { images: vec![image], ignored: Vec::new(), cost_usd: None, warnings: Vec::new() }
+    Generation { images: vec![image], ..Generation::default() }
 }
 
 #[tokio::test]

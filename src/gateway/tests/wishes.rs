@@ -25,8 +25,7 @@ fn all_soft() -> GenerationRequest {
 
 fn simple() -> Model {
     let none = Support::No;
-    let supports =
-        Supports { size: none, seed: none, negative_prompt: none, steps: none, guidance_scale: none, scheduler: none };
+    let supports = Supports::all(none);
     Model { supports, ..model("m") }
 }
 

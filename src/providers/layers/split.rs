@@ -37,7 +37,7 @@ impl Provider for Split {
         let Some(most) = self.max_count(call).filter(|most| *most < request.count) else {
             return self.inner.generate(request, call).await;
         };
-        let mut whole = Generation { images: Vec::new(), ignored: Vec::new(), cost_usd: None, warnings: Vec::new() };
+        let mut whole = Generation::default();
         let mut done = 0;
         while let Some(left) = NonZeroU32::new(request.count.get() - done) {
             let count = left.min(most);
@@ -62,6 +62,10 @@ fn add(whole: &mut Generation, part: Generation) {
             whole.warnings.push(warning);
         }
     }
+    whole.usage = match (whole.usage, part.usage) {
+        (Some(before), Some(usage)) => Some(before + usage),
+        (known, None) | (None, known) => known,
+    };
     whole.cost_usd = match (whole.cost_usd, part.cost_usd) {
         (Some(before), Some(cost)) => Some(before + cost),
         (known, None) | (None, known) => known,

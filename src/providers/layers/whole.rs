@@ -25,7 +25,7 @@ impl Whole {
             SizeWish::Aspect(_) => None,
             SizeWish::ModelDefault => {
                 let default = |model: &Model| model.defaults.size.filter(|_| model.supports.size.is_sent());
-                self.inner.capabilities().find(call.model.as_str()).and_then(default)
+                self.inner.capabilities().find(call.model.as_str()).as_deref().and_then(default)
             }
         }
     }

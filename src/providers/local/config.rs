@@ -124,7 +124,7 @@ impl KindConfig for Config {
             ready_timeout: self.ready_timeout,
         };
         Ok(Arc::new(Local {
-            capabilities: Arc::new(Capabilities { models: listed, default_model }),
+            capabilities: Arc::new(Capabilities { models: listed, default_model, open: None }),
             models,
             supervisor: Supervisor::new(launch, self.idle_timeout),
         }))
@@ -183,13 +183,15 @@ impl ModelConfig {
             name: self.name.clone().unwrap_or_else(|| key.to_owned()),
             aliases: self.aliases.clone(),
             installed,
+            price_key: None,
             supports: Supports {
-                size: Support::Yes,
-                seed: Support::Yes,
                 negative_prompt: support(self.supports_negative_prompt),
-                steps: Support::Yes,
-                guidance_scale: Support::Yes,
-                scheduler: Support::Yes,
+                image: Support::No,
+                mask: Support::No,
+                strength: Support::No,
+                reference_images: Support::No,
+                loras: Support::No,
+                ..Supports::all(Support::Yes)
             },
             limits,
             defaults: Defaults {

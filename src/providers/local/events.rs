@@ -25,7 +25,7 @@ pub(super) async fn read(response: Response, model: &Path) -> Result<Generation,
 }
 
 async fn read_events(mut lines: Lines, model: &Path) -> Result<Generation, Error> {
-    let mut generation = Generation { images: Vec::new(), ignored: Vec::new(), cost_usd: None, warnings: Vec::new() };
+    let mut generation = Generation { cost_usd: Some(0.0), ..Generation::default() };
     while let Some(line) = lines.next().await? {
         let event = serde_json::from_slice::<Event>(line).map_err(|_| not_understood("a line that is no event"))?;
         match event {

@@ -2,18 +2,14 @@
 
 use std::sync::OnceLock;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
 use serde_json::{Map, Value};
 
 use super::error;
+use crate::providers::upstream::{self, Body, MAX_ANSWER, MAX_ERROR};
 use crate::providers::{Call, Error, ErrorKind, http};
 use crate::secret::Secret;
-
-/// Longest answer: a dozen large pictures.
-const MAX_ANSWER: usize = 64 << 20;
-/// As much of an error's body as is read.
-const MAX_ERROR: usize = 64 << 10;
 
 /// The connection to one upstream, made on first use.
 pub(super) struct Client {
@@ -37,15 +33,15 @@ impl Client {
             request = request.header("x-client-request-id", id);
         }
         call.count_upstream_call();
-        let response = request.send().await.map_err(error::of_transport)?;
+        let response = request.send().await.map_err(upstream::of_transport)?;
         if response.status() != StatusCode::OK {
             return Err(self.failure(response).await);
         }
-        if is_html(&response) {
+        if upstream::is_html(&response) {
             return Err(Error::new(ErrorKind::Protocol, "the provider answered with a web page")
                 .with_hint("check base_url in the configuration"));
         }
-        let Body { bytes, is_whole } = read(response, MAX_ANSWER).await?;
+        let Body { bytes, is_whole } = upstream::read(response, MAX_ANSWER).await?;
         if !is_whole {
             return Err(Error::new(
                 ErrorKind::Protocol,
@@ -64,7 +60,7 @@ impl Client {
         let status = response.status();
         let headers = response.headers().clone();
         // The status tells enough where the body cannot be had.
-        let body = read(response, MAX_ERROR).await.map(|body| body.bytes).unwrap_or_default();
+        let body = upstream::read(response, MAX_ERROR).await.map(|body| body.bytes).unwrap_or_default();
         error::of_answer(status, &headers, &body, self.key.as_ref())
     }
 }
@@ -74,31 +70,4 @@ fn bearer(key: &Secret) -> Result<HeaderValue, Error> {
         .map_err(|_| Error::new(ErrorKind::Unauthorized, "the configured key holds characters that no key has"))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn is_html(response: &Response) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.trim_start().to_ascii_lowercase().starts_with("text/html")
-}
-
-struct Body {
-    bytes: Vec<u8>,
-    /// Whether all of it is there.
-    is_whole: bool,
-}
-
-/// Reads up to `most` bytes.
-async fn read(mut response: Response, most: usize) -> Result<Body, Error> {
-    let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
-    // An announcement alone allocates no more than is read in a moment anyway.
-    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(most).min(8 << 20));
-    while let Some(chunk) = response.chunk().await.map_err(error::of_body)? {
-        let room = most - bytes.len();
-        if chunk.len() > room {
-            bytes.extend_from_slice(chunk.get(..room).unwrap_or_default());
-            return Ok(Body { bytes, is_whole: false });
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(Body { bytes, is_whole: true })
 }

@@ -13,7 +13,7 @@ use super::wire::{FieldNames, ResponseFormat, WireModel};
 use crate::generation::{
     Availability, Capabilities, Defaults, Installed, Model, ModelKey, ProviderId, Support, Supports,
 };
-use crate::providers::declared::{DeclaredLimits, DeclaredSize};
+use crate::providers::declared::{DeclaredLimits, DeclaredSize, support};
 use crate::providers::{BuildError, Environment, KindConfig, Provider};
 use crate::secret::SecretRef;
 
@@ -102,7 +102,7 @@ impl KindConfig for Config {
             (None | Some(_), _) => None,
         };
         Ok(Arc::new(OpenAiCompat {
-            capabilities: Arc::new(Capabilities { models: listed, default_model: Some(default_model) }),
+            capabilities: Arc::new(Capabilities { models: listed, default_model: Some(default_model), open: None }),
             models,
             client: Client::new(endpoint, key),
             missing_key,
@@ -150,13 +150,19 @@ impl ModelConfig {
             name: self.name.clone().unwrap_or_else(|| key.to_owned()),
             aliases: self.aliases.clone(),
             installed: Installed::Yes,
+            price_key: Some(self.id.clone()),
             supports: Supports {
-                size: support(self.supports_size),
-                seed: support(self.supports_seed),
-                negative_prompt: support(self.supports_negative_prompt),
-                steps: support(self.supports_steps),
-                guidance_scale: support(self.supports_guidance_scale),
-                scheduler: support(self.supports_scheduler),
+                size: support(self.supports_size, Support::Undeclared),
+                seed: support(self.supports_seed, Support::Undeclared),
+                negative_prompt: support(self.supports_negative_prompt, Support::Undeclared),
+                steps: support(self.supports_steps, Support::Undeclared),
+                guidance_scale: support(self.supports_guidance_scale, Support::Undeclared),
+                scheduler: support(self.supports_scheduler, Support::Undeclared),
+                image: Support::No,
+                mask: Support::No,
+                strength: Support::No,
+                reference_images: Support::No,
+                loras: Support::No,
             },
             limits: self.limits.limits(&format!("{at}.limits"))?,
             defaults: self.defaults(),
@@ -183,7 +189,7 @@ impl ModelConfig {
         }
         let answers_base64 = self.id.starts_with("gpt-image") || self.id.starts_with("chatgpt-image");
         let usual = if answers_base64 { ResponseFormat::None } else { ResponseFormat::B64Json };
-        let sent = |declared: Option<bool>| support(declared).is_sent();
+        let sent = |declared: Option<bool>| support(declared, Support::Undeclared).is_sent();
         // A default that the model does not understand is not sent either.
         let mut defaults = self.defaults();
         defaults.size = defaults.size.filter(|_| sent(self.supports_size));
@@ -198,13 +204,5 @@ impl ModelConfig {
             fields: self.fields.clone(),
             defaults,
         })
-    }
-}
-
-fn support(declared: Option<bool>) -> Support {
-    match declared {
-        None => Support::Undeclared,
-        Some(true) => Support::Yes,
-        Some(false) => Support::No,
     }
 }

@@ -1,33 +1,15 @@
 //! What the upstream's failures mean. Its own words never leave this file: the caller gets ours, and the log gets the
 //! status and the code.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
+use crate::providers::upstream::{self, Noted};
 use crate::providers::{Error, ErrorKind};
 use crate::secret::Secret;
-
-/// What the log learns of an upstream's answer.
-#[derive(Debug)]
-pub(super) struct UpstreamError(String);
-
-impl fmt::Display for UpstreamError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UpstreamError {}
-
-impl UpstreamError {
-    pub(super) fn unreadable(line: usize, column: usize) -> Self {
-        Self(format!("reading stopped at line {line}, column {column}"))
-    }
-}
 
 /// What an error body says, in whichever of the usual shapes.
 #[derive(Debug, Default)]
@@ -49,8 +31,8 @@ pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], ke
         said.code.as_deref().unwrap_or("none"),
         said.kind.as_deref().unwrap_or("none"),
     );
-    let error = Error::new(kind, said.sentence(kind)).with_source(UpstreamError(source));
-    let error = match hint(kind) {
+    let error = Error::new(kind, said.sentence(kind)).with_source(Noted::new(source));
+    let error = match upstream::hint(kind) {
         Some(hint) => error.with_hint(hint),
         None => error,
     };
@@ -67,30 +49,12 @@ pub(super) fn of_success(error: &Value) -> Error {
         |kind| said.sentence(kind),
     );
     let code = said.code.as_deref().unwrap_or("none");
-    Error::new(kind, sentence).with_source(UpstreamError(format!("status 200, code {code}")))
+    Error::new(kind, sentence).with_source(Noted::new(format!("status 200, code {code}")))
 }
 
 /// A refusal inside a 200.
 pub(super) fn refused() -> Error {
-    Error::new(ErrorKind::ContentRejected, "the provider refused the prompt")
-}
-
-/// No answer at all.
-pub(super) fn of_transport(error: reqwest::Error) -> Error {
-    let error = error.without_url();
-    let (kind, sentence) = if error.is_connect() {
-        (ErrorKind::Unavailable, "the provider cannot be reached")
-    } else if error.is_timeout() {
-        (ErrorKind::Timeout, "the provider did not answer in time")
-    } else {
-        (ErrorKind::Unavailable, "the provider closed the connection without an answer")
-    };
-    Error::new(kind, sentence).with_source(error)
-}
-
-/// An answer that broke off.
-pub(super) fn of_body(error: reqwest::Error) -> Error {
-    Error::new(ErrorKind::Protocol, "the provider's answer broke off").with_source(error.without_url())
+    Error::new(ErrorKind::ContentRejected, upstream::sentence(ErrorKind::ContentRejected, None))
 }
 
 /// `{"error":{"code","type","param"}}`, or `{"error":"text"}`, or `{"detail":…}`; what is no plain word is left out.
@@ -101,12 +65,7 @@ fn said(error: &Value, key: Option<&Secret>) -> Said {
             Value::Number(number) => number.to_string(),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
         };
-        let is_plain =
-            text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-        // An upstream that echoes what it was sent must not bring the key into the log.
-        let is_key =
-            key.is_some_and(|key| text.contains(key.expose()) || key.expose().contains(&text) && text.len() > 7);
-        (is_plain && !is_key).then_some(text)
+        upstream::plain_word(&text, key)
     };
     Said { code: word("code"), kind: word("type"), param: word("param") }
 }
@@ -149,41 +108,7 @@ impl Said {
     fn sentence(&self, kind: ErrorKind) -> String {
         const OURS: [&str; 7] = ["prompt", "n", "size", "seed", "negative_prompt", "steps", "guidance_scale"];
         let named = self.param.as_deref().filter(|field| OURS.contains(field));
-        let field = || named.map(|field| format!(" because of `{field}`")).unwrap_or_default();
-        match kind {
-            ErrorKind::InvalidRequest => format!("the provider refused the request{}", field()),
-            ErrorKind::Unsupported => format!("the provider cannot do what was asked{}", field()),
-            ErrorKind::ContentRejected => "the provider refused the prompt".to_owned(),
-            ErrorKind::Unauthorized => "the provider refused the key".to_owned(),
-            ErrorKind::ModelNotFound => "the provider does not know the model".to_owned(),
-            ErrorKind::QuotaExhausted => "the account at the provider has nothing left".to_owned(),
-            ErrorKind::RateLimited => "the provider takes no more requests for now".to_owned(),
-            ErrorKind::Overloaded => "the provider has too much to do".to_owned(),
-            ErrorKind::Timeout => "the provider gave up for lack of time".to_owned(),
-            ErrorKind::Unavailable => "the provider is out of order".to_owned(),
-            ErrorKind::NoImage | ErrorKind::Protocol => {
-                "the provider answered in a way that is not understood".to_owned()
-            }
-            ErrorKind::Internal => "asking the provider failed".to_owned(),
-        }
-    }
-}
-
-fn hint(kind: ErrorKind) -> Option<&'static str> {
-    match kind {
-        ErrorKind::Unauthorized => Some("check the key and what it may do at the provider"),
-        ErrorKind::ModelNotFound => Some("check the model's id and base_url in the configuration"),
-        ErrorKind::QuotaExhausted => Some("add credit at the provider"),
-        ErrorKind::ContentRejected => Some("change the prompt"),
-        ErrorKind::InvalidRequest
-        | ErrorKind::Unsupported
-        | ErrorKind::RateLimited
-        | ErrorKind::Overloaded
-        | ErrorKind::Timeout
-        | ErrorKind::Unavailable
-        | ErrorKind::NoImage
-        | ErrorKind::Protocol
-        | ErrorKind::Internal => None,
+        upstream::sentence(kind, named)
     }
 }
 

@@ -6,7 +6,6 @@
 mod client;
 mod config;
 mod error;
-mod lift;
 mod wire;
 
 #[cfg(test)]

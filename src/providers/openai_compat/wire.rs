@@ -1,18 +1,12 @@
 //! The words of the Images API: the body that is sent, and the pictures in the answer.
 
-use std::borrow::Cow;
-
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::error::{self, UpstreamError};
-use super::lift::Lifted;
+use super::error;
 use crate::generation::{Defaults, GeneratedImage, Generation, GenerationRequest, Seed, SizeWish};
-use crate::providers::{Error, ErrorKind, container};
-
-/// Answers above this are decoded away from the threads that serve everybody else.
-const LARGE: usize = 4 << 20;
+use crate::providers::upstream::{self, Lifted, Text};
+use crate::providers::{Error, ErrorKind};
 
 /// One model as the upstream knows it.
 #[derive(Debug, Clone)]
@@ -98,13 +92,7 @@ impl WireModel {
 
 /// The pictures in the body of a 200; anything else in it is an error.
 pub(super) async fn read(body: Vec<u8>, seed: Option<Seed>) -> Result<Generation, Error> {
-    if body.len() < LARGE {
-        return decode(&body, seed);
-    }
-    let task = tokio::task::spawn_blocking(move || decode(&body, seed));
-    task.await.unwrap_or_else(|broken| {
-        Err(Error::new(ErrorKind::Internal, "reading the provider's answer broke off").with_source(broken))
-    })
+    upstream::decode(body, move |body| decode(body, seed)).await
 }
 
 /// A 200. Everything is optional: compatible servers leave out and add what they like.
@@ -127,17 +115,9 @@ struct Item<'a> {
     respect_moderation: Option<bool>,
 }
 
-/// A text that is not copied unless it holds escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
 fn decode(body: &[u8], seed: Option<Seed>) -> Result<Generation, Error> {
     let lifted = Lifted::new(body);
-    let answer: Answer<'_> = serde_json::from_slice(&lifted.text).map_err(|error| {
-        // Serde's own sentence may quote the body; where it stopped says enough.
-        let place = UpstreamError::unreadable(error.line(), error.column());
-        Error::new(ErrorKind::Protocol, "the provider's answer is not the JSON that was expected").with_source(place)
-    })?;
+    let answer: Answer<'_> = upstream::parse(&lifted)?;
     if let Some(error) = answer.error.filter(|error| !error.is_null()) {
         return Err(error::of_success(&error));
     }
@@ -148,34 +128,21 @@ fn decode(body: &[u8], seed: Option<Seed>) -> Result<Generation, Error> {
         return Err(Error::new(ErrorKind::NoImage, "the provider answered without a picture"));
     }
     let images = items.iter().enumerate().map(|(index, item)| {
-        let bytes = item.bytes(index, &lifted)?;
-        let found = container::identify(&bytes)
-            .map_err(|error| Error::new(ErrorKind::Protocol, format!("picture {index} {error}")))?;
         // One seed for several pictures: only the first is known to come from it.
-        let seed = seed.filter(|_| index == 0);
-        Ok(GeneratedImage { bytes, format: found.format, size: found.size, seed })
+        item.picture(index, &lifted, seed.filter(|_| index == 0))
     });
     let images = images.collect::<Result<Vec<_>, Error>>()?;
-    Ok(Generation { images, ignored: Vec::new(), cost_usd: None, warnings: Vec::new() })
+    Ok(Generation { images, ..Generation::default() })
 }
 
 impl Item<'_> {
-    fn bytes(&self, index: usize, lifted: &Lifted<'_>) -> Result<Bytes, Error> {
+    fn picture(&self, index: usize, lifted: &Lifted<'_>, seed: Option<Seed>) -> Result<GeneratedImage, Error> {
         if self.respect_moderation == Some(false) {
             return Err(error::refused());
         }
         let text = self.b64_json.as_ref().map(|text| lifted.original(&text.0)).map(<[u8]>::trim_ascii);
         match (text.filter(|text| !text.is_empty()), &self.url) {
-            (Some(text), _) => {
-                let text = without_data_uri(text);
-                let bytes = base64_simd::STANDARD
-                    .decode_to_vec(text)
-                    // Line breaks and missing padding are common enough.
-                    .or_else(|_| base64_simd::forgiving_decode_to_vec(text));
-                bytes
-                    .map(Bytes::from)
-                    .map_err(|_| Error::new(ErrorKind::Protocol, format!("picture {index} is not base64")))
-            }
+            (Some(text), _) => upstream::from_base64(index, text, seed),
             (None, Some(_)) => Err(Error::new(
                 ErrorKind::Protocol,
                 "the provider answered with an address in place of the picture, which is not fetched",
@@ -184,16 +151,4 @@ impl Item<'_> {
             (None, None) => Err(Error::new(ErrorKind::NoImage, format!("item {index} of the answer holds no picture"))),
         }
     }
-}
-
-/// The base64 behind `data:image/png;base64,`, with which some servers begin.
-fn without_data_uri(text: &[u8]) -> &[u8] {
-    const BEFORE: &[u8] = b";base64,";
-    if !text.starts_with(b"data:") {
-        return text;
-    }
-    // Only the beginning is looked at: the rest may be megabytes.
-    let head = text.get(..64).unwrap_or(text);
-    let at = head.windows(BEFORE.len()).position(|part| part == BEFORE);
-    at.and_then(|at| text.get(at + BEFORE.len()..)).unwrap_or(text)
 }

@@ -8,7 +8,7 @@ const LONG: usize = 4 << 10;
 const MARK: char = '\u{1}';
 
 /// A JSON text without its long strings, and those strings.
-pub(super) struct Lifted<'a> {
+pub struct Lifted<'a> {
     /// The text that is left; as much JSON as the original is.
     pub text: Vec<u8>,
     strings: Vec<&'a [u8]>,
@@ -16,7 +16,7 @@ pub(super) struct Lifted<'a> {
 
 impl<'a> Lifted<'a> {
     /// Lifts the strings of `body` that are long and hold no escapes.
-    pub(super) fn new(body: &'a [u8]) -> Self {
+    pub fn new(body: &'a [u8]) -> Self {
         let mut lifted = Self { text: Vec::new(), strings: Vec::new() };
         let mut copied = 0;
         let mut at = 0;
@@ -34,7 +34,7 @@ impl<'a> Lifted<'a> {
     }
 
     /// The string as it stood in the original: `parsed`, or the one that `parsed` stands for.
-    pub(super) fn original<'b>(&self, parsed: &'b str) -> &'b [u8]
+    pub fn original<'b>(&self, parsed: &'b str) -> &'b [u8]
     where
         'a: 'b,
     {
