@@ -48,6 +48,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry.rs"]),
     // `generation` has a module of this name.
     ("image", &["gateway/", "generation/mod.rs", "providers/"]),
+    ("img_parts", &["gateway/embed.rs", "gateway/tests/"]),
+    ("webp", &["gateway/convert.rs"]),
     ("reqwest", &["providers/"]),
     ("easel_catalog", &["providers/local/"]),
     ("easel_engine_protocol", &["providers/local/"]),

@@ -101,7 +101,7 @@ impl Chain<'_> {
         let waited = started.elapsed();
         story.waited += waited;
         let made = match made.unwrap_or_else(|_| Err(out_of_time())) {
-            Ok(generation) => convert::convert(generation, self.request.output_format).await,
+            Ok(generation) => convert::convert(generation, &fitted.request, &candidate.details).await,
             Err(error) => Err(error),
         };
         let failure = made.as_ref().err().map(|error| error.kind().category());

@@ -4,6 +4,7 @@
 
 mod convert;
 mod current;
+mod embed;
 mod error;
 mod fallback;
 mod health;

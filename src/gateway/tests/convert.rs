@@ -2,9 +2,9 @@
 
 use super::size;
 use crate::gateway::convert::convert;
-use crate::generation::{GeneratedImage, Generation, ImageFormat};
+use crate::generation::{Defaults, GeneratedImage, Generation, GenerationRequest, ImageFormat, Model, Seed};
 use crate::providers::ErrorKind;
-use crate::providers::scripted::encoded;
+use crate::providers::scripted::{encoded, model, request};
 
 fn generation(format: ImageFormat) -> Generation {
     let size = size(37, 21);
@@ -12,12 +12,16 @@ fn generation(format: ImageFormat) -> Generation {
     Generation { images: vec![image], ..Generation::default() }
 }
 
+fn to_format(format: ImageFormat) -> GenerationRequest {
+    GenerationRequest { output_format: Some(format), ..request() }
+}
+
 #[tokio::test]
 async fn every_format_becomes_every_other() {
     let formats = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Webp];
     for (from, to) in formats.into_iter().flat_map(|from| formats.map(|to| (from, to))) {
         let before = generation(from);
-        let after = convert(before.clone(), Some(to)).await.unwrap();
+        let after = convert(before.clone(), &to_format(to), &model("m")).await.unwrap();
         let reader =
             image::ImageReader::new(std::io::Cursor::new(&after.images[0].bytes)).with_guessed_format().unwrap();
         assert_eq!(reader.format().unwrap().to_mime_type(), to.mime_type());
@@ -30,7 +34,7 @@ async fn every_format_becomes_every_other() {
 #[tokio::test]
 async fn without_a_format_the_bytes_stay() {
     let before = generation(ImageFormat::Jpeg);
-    assert_eq!(convert(before.clone(), None).await.unwrap(), before);
+    assert_eq!(convert(before.clone(), &request(), &model("m")).await.unwrap(), before);
 }
 
 #[tokio::test]
@@ -40,7 +44,7 @@ async fn transparency_becomes_white_in_a_jpeg() {
     clear.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     let mut before = generation(ImageFormat::Png);
     before.images[0].bytes = bytes.into_inner().into();
-    let after = convert(before, Some(ImageFormat::Jpeg)).await.unwrap();
+    let after = convert(before, &to_format(ImageFormat::Jpeg), &model("m")).await.unwrap();
     let pixels = image::load_from_memory(&after.images[0].bytes).unwrap().into_rgb8();
     assert!(pixels.pixels().all(|pixel| pixel.0.iter().all(|channel| *channel > 250)));
 }
@@ -56,7 +60,7 @@ async fn a_picture_that_cannot_be_decoded_is_its_makers_fault() {
     let checksum = crc32fast::hash(&bytes[at..at + 4 + length]);
     bytes[at + 4 + length..at + 8 + length].copy_from_slice(&checksum.to_be_bytes());
     before.images[0].bytes = bytes.into();
-    let error = convert(before, Some(ImageFormat::Webp)).await.unwrap_err();
+    let error = convert(before, &to_format(ImageFormat::Webp), &model("m")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
 }
 
@@ -70,5 +74,68 @@ async fn a_bomb_is_refused_before_it_goes_off() {
     bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
     let mut before = generation(ImageFormat::Png);
     before.images[0].bytes = bytes.into();
-    assert_eq!(convert(before, Some(ImageFormat::Jpeg)).await.unwrap_err().kind(), ErrorKind::Protocol);
+    assert_eq!(
+        convert(before, &to_format(ImageFormat::Jpeg), &model("m")).await.unwrap_err().kind(),
+        ErrorKind::Protocol
+    );
+}
+
+#[tokio::test]
+async fn the_quality_is_the_wished_one() {
+    for format in [ImageFormat::Jpeg, ImageFormat::Webp] {
+        let mut sizes = Vec::new();
+        for quality in [5, 50, 95] {
+            let wished = GenerationRequest { output_quality: Some(quality), ..to_format(format) };
+            let mut before = generation(ImageFormat::Png);
+            before.images[0].bytes = encoded(size(256, 256), ImageFormat::Png);
+            sizes.push(convert(before, &wished, &model("m")).await.unwrap().images[0].bytes.len());
+        }
+        assert!(sizes.is_sorted() && sizes[0] < sizes[2], "{format:?} {sizes:?}");
+    }
+    // At 100 a WebP loses nothing.
+    let before = generation(ImageFormat::Png);
+    let wished = GenerationRequest { output_quality: Some(100), ..to_format(ImageFormat::Webp) };
+    let after = convert(before.clone(), &wished, &model("m")).await.unwrap();
+    let pixels = |bytes: &[u8]| image::load_from_memory(bytes).unwrap().into_rgb8();
+    assert_eq!(pixels(&before.images[0].bytes), pixels(&after.images[0].bytes));
+}
+
+#[tokio::test]
+async fn the_parameters_are_in_the_file_and_the_pixels_stay() {
+    use img_parts::ImageEXIF as _;
+
+    let defaults = Defaults { steps: Some(20), negative_prompt: Some("blurry".to_owned()), ..Defaults::default() };
+    let model = Model { defaults, ..model("org/m:1") };
+    for prompt in ["a teapot", "eine Kanne für 茶"] {
+        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Webp] {
+            let mut before = generation(format);
+            before.images[0].seed = Some(Seed::from(7));
+            let wished = GenerationRequest { embed_parameters: true, ..GenerationRequest::new(prompt) };
+            let after = convert(before.clone(), &wished, &model).await.unwrap();
+            let (before, after) = (before.images[0].bytes.clone(), after.images[0].bytes.clone());
+            let version = env!("CARGO_PKG_VERSION");
+            let expected = format!(
+                "{prompt}\nNegative prompt: blurry\nSteps: 20, Seed: 7, Size: 37x21, Model: \"org/m:1\", Version: easel {version}"
+            );
+            let exif = match format {
+                ImageFormat::Png => {
+                    let chunk = img_parts::png::Png::from_bytes(after.clone()).unwrap().chunks()[1].clone();
+                    let text = chunk.contents().split(|byte| *byte == 0).next_back().unwrap();
+                    let latin = || text.iter().map(|byte| char::from(*byte)).collect::<String>();
+                    let text =
+                        if chunk.kind() == *b"tEXt" { latin() } else { String::from_utf8(text.to_vec()).unwrap() };
+                    assert_eq!(text, expected);
+                    None
+                }
+                ImageFormat::Jpeg => img_parts::jpeg::Jpeg::from_bytes(after.clone()).unwrap().exif(),
+                ImageFormat::Webp => img_parts::webp::WebP::from_bytes(after.clone()).unwrap().exif(),
+            };
+            if let Some(exif) = exif {
+                let at = exif.windows(8).position(|part| part == b"UNICODE\0").unwrap() + 8;
+                let units = exif[at..].chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+                assert_eq!(String::from_utf16(&units.collect::<Vec<_>>()).unwrap(), expected);
+            }
+            assert_eq!(image::load_from_memory(&before).unwrap(), image::load_from_memory(&after).unwrap());
+        }
+    }
 }
