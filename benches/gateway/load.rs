@@ -4,49 +4,88 @@ use std::error::Error;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Longest wait for a part of an answer.
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// Whom to ask for what.
-pub struct Target<'a> {
-    pub port: u16,
-    pub path: &'static str,
-    pub body: &'a str,
+pub struct Target {
+    port: u16,
+    path: String,
+    request: String,
+}
+
+impl Target {
+    pub fn post(port: u16, path: &str, body: String) -> Self {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len(),
+        );
+        Self { port, path: path.to_owned(), request }
+    }
+
+    pub fn get(port: u16, path: &str) -> Self {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n");
+        Self { port, path: path.to_owned(), request }
+    }
+
+    /// The same with these lines, each with its end, among the headers.
+    pub fn with_headers(mut self, lines: &str) -> Self {
+        self.request = self.request.replacen("\r\n\r\n", &format!("\r\n{lines}\r\n"), 1);
+        self
+    }
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Asks so many times over so many connections.
+/// Asks so many times over so many connections; how long each answer took.
 ///
 /// # Errors
 /// When an answer is not 200, or shorter than the picture in it must be.
-pub fn run(target: &Target<'_>, requests: usize, concurrency: usize, at_least: usize) -> Result<(), Failure> {
+pub fn run(
+    target: &Target,
+    requests: usize,
+    concurrency: usize,
+    at_least: usize,
+) -> Result<Vec<Duration>, Box<dyn Error>> {
     let left = AtomicUsize::new(requests);
-    std::thread::scope(|scope| {
+    let took: Result<Vec<Vec<Duration>>, Failure> = std::thread::scope(|scope| {
         let askers: Vec<_> = (0..concurrency).map(|_| scope.spawn(|| ask(target, &left, at_least))).collect();
-        askers.into_iter().try_for_each(|asker| asker.join().unwrap_or_else(|_| Err("a connection panicked".into())))
-    })
+        let joined =
+            askers.into_iter().map(|asker| asker.join().unwrap_or_else(|_| Err("a connection panicked".into())));
+        joined.collect()
+    });
+    took.map(|took| took.concat()).map_err(|failure| failure.to_string().into())
 }
 
-fn ask(target: &Target<'_>, left: &AtomicUsize, at_least: usize) -> Result<(), Failure> {
+/// One answer, whole: status line, headers and body.
+pub fn fetch(target: &Target) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", target.port))?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(target.request.replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1).as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+fn ask(target: &Target, left: &AtomicUsize, at_least: usize) -> Result<Vec<Duration>, Failure> {
     let stream = TcpStream::connect(("127.0.0.1", target.port))?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_read_timeout(Some(LIMIT))?;
     let mut reader = BufReader::with_capacity(256 << 10, stream);
-    let request = format!(
-        "POST {} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
-        target.path,
-        target.port,
-        target.body.len(),
-        target.body
-    );
+    let mut took = Vec::new();
     while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-        reader.get_mut().write_all(request.as_bytes())?;
+        let asked = Instant::now();
+        reader.get_mut().write_all(target.request.as_bytes())?;
         let (status, length) = read_answer(&mut reader)?;
         if status != 200 || length < at_least {
             return Err(format!("{} answered {status} with {length} bytes", target.path).into());
         }
+        took.push(asked.elapsed());
     }
-    Ok(())
+    Ok(took)
 }
 
 /// The status and the length of the body.

@@ -1,6 +1,6 @@
-//! What the gateway itself costs: time from start to ready, memory at rest, and processor time per proxied picture,
-//! each beside nginx in the same run. `cargo bench --bench gateway` prints the numbers and writes
-//! `docs/benchmarks/gateway.md`.
+//! What the gateway itself costs: time from start to ready, memory at rest, processor time per proxied picture, waiting
+//! clients, cache hits; each beside nginx, LiteLLM and Portkey in the same run. `make bench` prints the numbers and
+//! writes `docs/benchmarks/gateway.md`.
 //!
 //! Only the servers' processor time counts, so the load generator and the stand-in upstream, which run in this
 //! process, cost nothing but patience. It measures; it must not judge: targets are printed beside the numbers.
@@ -12,55 +12,74 @@ mod report;
 mod servers;
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use load::Target;
 use provider_sim::{Behaviour, Simulator};
 use report::{Figure, Report};
-use servers::{Easel, Nginx, Server, Workplace};
+use servers::{Easel, LiteLlm, Nginx, Portkey, Running, Server, Workplace};
 
-/// Starts of each server; the median counts.
+/// Starts of Easel and of nginx; the median counts.
 const STARTS: usize = 20;
 /// Rounds of load for each server and size, alternating; the median counts.
 const ROUNDS: usize = 5;
 /// A server at rest is looked at after this long.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// A picture to be proxied, and how often.
+/// A picture to be proxied, how often, and how much processor time each may cost.
 struct Picture {
     name: &'static str,
     side: u32,
     bytes: usize,
     requests: usize,
+    target: &'static str,
 }
 
-const PICTURES: [Picture; 2] = [
-    Picture { name: "1 KB", side: 256, bytes: 1 << 10, requests: 10_000 },
-    Picture { name: "2 MB", side: 1024, bytes: 2 << 20, requests: 150 },
-];
+impl Picture {
+    fn size(&self) -> String {
+        format!("{0}x{0}", self.side)
+    }
+}
 
-/// Clients who wait for a large picture together, and how long the upstream lets them wait.
-const CROWD: usize = 100;
-const WAIT: Duration = Duration::from_secs(2);
+const SMALL: Picture = Picture { name: "1 KB", side: 256, bytes: 1 << 10, requests: 10_000, target: "≤ 0.1 ms" };
+const LARGE: Picture = Picture { name: "2 MB", side: 1024, bytes: 2 << 20, requests: 150, target: "≤ 2.0 ms" };
 
 /// Requests at once.
 const CONCURRENCY: [usize; 2] = [1, 8];
 
-fn main() -> Result<(), Box<dyn Error>> {
+/// Clients who wait for a large picture together, and how long the upstream lets them wait.
+const CROWD: usize = 100;
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Hits of the cache in a round.
+const HITS: usize = 300;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome {
     let workplace = Workplace::new()?;
     let upstream = Simulator::bind("127.0.0.1:0", Behaviour::default())?;
-    let nginx = Nginx::find();
-    if nginx.is_none() {
-        println!("nginx is absent, so nothing is measured beside it: tools/setup_test_env.py nginx installs it");
-    }
     let mut report = Report::new();
-    measure_starts(&workplace, &upstream, nginx.as_ref(), &mut report)?;
-    for picture in &PICTURES {
-        for concurrency in CONCURRENCY {
-            measure_proxying(&workplace, &upstream, nginx.as_ref(), picture, concurrency, &mut report)?;
+    let nginx = Nginx::find();
+    let (litellm, portkey) = (LiteLlm::find(), Portkey::find());
+    for (name, found) in [("nginx", nginx.is_some()), ("LiteLLM", litellm.is_some()), ("Portkey", portkey.is_some())] {
+        if !found {
+            report.miss(name);
         }
     }
-    measure_crowd(&workplace, &upstream, nginx.as_ref(), &mut report)?;
+    let mut servers: Vec<&dyn Server> = vec![&Easel::PROXY];
+    servers.extend(nginx.as_ref().map(|nginx| nginx as &dyn Server));
+    let floor = servers.clone();
+    servers.extend(litellm.as_ref().map(|litellm| litellm as &dyn Server));
+    servers.extend(portkey.as_ref().map(|portkey| portkey as &dyn Server));
+
+    measure_starts(&workplace, &upstream, &floor, &mut report)?;
+    for picture in [&SMALL, &LARGE] {
+        for concurrency in CONCURRENCY {
+            measure_proxying(&workplace, &upstream, &servers, picture, concurrency, &mut report)?;
+        }
+    }
+    measure_crowd(&workplace, &upstream, &servers, &mut report)?;
+    measure_hits(&workplace, &upstream, nginx.as_ref(), &mut report)?;
     print!("{}", report.table());
     let page = report.write_page()?;
     println!("written to {}", page.display());
@@ -70,93 +89,137 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn measure_starts(
     workplace: &Workplace,
     upstream: &Simulator,
-    nginx: Option<&Nginx>,
+    servers: &[&dyn Server],
     report: &mut Report,
-) -> Result<(), Box<dyn Error>> {
-    let mut times: [Vec<f64>; 2] = Default::default();
-    let mut memories: [Vec<f64>; 2] = Default::default();
-    for start in 0..STARTS {
-        // Memory needs a pause each time, so it is read on a few of the starts only.
-        let look_at_memory = start % 5 == 0;
-        let peers: [Option<&dyn Server>; 2] = [Some(&Easel::DEFAULT), nginx.map(|nginx| nginx as _)];
-        for ((peer, times), memories) in peers.into_iter().zip(&mut times).zip(&mut memories) {
-            let Some(peer) = peer else { continue };
-            let running = peer.start(workplace, upstream)?;
-            times.push(running.ready_after.as_secs_f64() * 1e3);
-            if look_at_memory {
+) -> Outcome {
+    let mut started = Figure::new("start to ready", "ms").with_target("≤ 50 ms");
+    let mut at_rest = Figure::new("memory at rest (VmRSS), engine not started", "MB").with_target("≤ 30 MB");
+    for server in servers {
+        // Easel starts as it comes.
+        let server: &dyn Server = if server.name() == Easel::DEFAULT.name() { &Easel::DEFAULT } else { *server };
+        let (mut times, mut memories) = (Vec::new(), Vec::new());
+        for start in 0..STARTS {
+            let running = server.start(workplace, upstream)?;
+            times.push(milliseconds(running.ready_after));
+            // Memory needs a pause each time, so it is read on a few of the starts only.
+            if start % 5 == 0 {
                 std::thread::sleep(SETTLE);
                 memories.push(running.memory()?);
             }
         }
+        started = started.with(server.name(), times);
+        at_rest = at_rest.with(server.name(), memories);
     }
-    let [easel, floor] = times;
-    report.add(Figure::new("start to ready", "ms", easel, floor).with_target("≤ 50 ms"));
-    let [easel, floor] = memories;
-    report.add(Figure::new("memory at rest (VmRSS), engine not started", "MB", easel, floor).with_target("≤ 30 MB"));
+    report.add(started);
+    report.add(at_rest);
     Ok(())
 }
 
 fn measure_proxying(
     workplace: &Workplace,
     upstream: &Simulator,
-    nginx: Option<&Nginx>,
+    servers: &[&dyn Server],
     picture: &Picture,
     concurrency: usize,
     report: &mut Report,
-) -> Result<(), Box<dyn Error>> {
+) -> Outcome {
     upstream.set(Behaviour::default().with_bytes(picture.bytes));
-    let size = format!("{0}x{0}", picture.side);
-    let ours = format!(r#"{{"prompt":"a fox","size":"{size}"}}"#);
-    let theirs = format!(r#"{{"model":"sim-any","prompt":"a fox","size":"{size}"}}"#);
-    let easel = Easel::PROXY.start(workplace, upstream)?;
-    let nginx = nginx.map(|nginx| nginx.start(workplace, upstream)).transpose()?;
-    let mut costs: [Vec<f64>; 2] = Default::default();
+    let what = format!("processor time per {} picture, {concurrency} at once", picture.name);
+    let mut figure = Figure::new(&what, "ms").with_target(picture.target);
+    let running: Vec<Running> =
+        servers.iter().map(|server| server.start(workplace, upstream)).collect::<Result<_, _>>()?;
+    let mut costs = vec![Vec::new(); servers.len()];
     for round in 0..=ROUNDS {
-        let peers = [
-            Some((&easel, Target { port: easel.port, path: "/api/generate-image", body: &ours })),
-            nginx.as_ref().map(|it| (it, Target { port: it.port, path: "/v1/images/generations", body: &theirs })),
-        ];
-        for (peer, costs) in peers.into_iter().zip(&mut costs) {
-            let Some((running, target)) = peer else {
-                continue;
-            };
+        for ((server, running), costs) in servers.iter().zip(&running).zip(&mut costs) {
+            let target = server.target(running, upstream, &picture.size());
+            let requests = (picture.requests / server.slowness()).max(concurrency);
             let before = running.processor_time()?;
-            let done = load::run(&target, picture.requests, concurrency, picture.bytes);
-            done.map_err(|failure| failure.to_string())?;
+            load::run(&target, requests, concurrency, picture.bytes)?;
             let spent = running.processor_time()?.saturating_sub(before);
             // The first round warms connections, allocators and caches.
             if round > 0 {
-                costs.push(spent.as_secs_f64() * 1e3 / f64::from(u32::try_from(picture.requests)?));
+                costs.push(milliseconds(spent) / f64::from(u32::try_from(requests)?));
             }
         }
     }
-    let [ours, floor] = costs;
-    let what = format!("processor time per {} picture, {concurrency} at once", picture.name);
-    report.add(Figure::new(&what, "ms", ours, floor));
+    for (server, costs) in servers.iter().zip(costs) {
+        figure = figure.with(server.name(), costs);
+    }
+    report.add(figure);
     Ok(())
 }
 
 /// Many wait for a large picture, and all of them get it at about the same time.
-fn measure_crowd(
-    workplace: &Workplace,
-    upstream: &Simulator,
-    nginx: Option<&Nginx>,
-    report: &mut Report,
-) -> Result<(), Box<dyn Error>> {
-    let [_, picture] = &PICTURES;
-    upstream.set(Behaviour::slow(WAIT).with_bytes(picture.bytes));
-    let size = format!("{0}x{0}", picture.side);
-    let ours = format!(r#"{{"prompt":"a fox","size":"{size}"}}"#);
-    let theirs = format!(r#"{{"model":"sim-any","prompt":"a fox","size":"{size}"}}"#);
-    let measure = |peer: &dyn Server, path, body| -> Result<Vec<f64>, Box<dyn Error>> {
-        let running = peer.start(workplace, upstream)?;
-        let done = load::run(&Target { port: running.port, path, body }, 2 * CROWD, CROWD, picture.bytes);
-        done.map_err(|failure| failure.to_string())?;
-        Ok(vec![running.peak_memory()?])
-    };
-    let easel = measure(&Easel::PROXY, "/api/generate-image", &ours)?;
-    let floor = nginx.map(|nginx| measure(nginx, "/v1/images/generations", &theirs)).transpose()?.unwrap_or_default();
-    let what = format!("most memory, {CROWD} clients at once wait {} s for {}", WAIT.as_secs(), picture.name);
-    report.add(Figure::new(&what, "MB", easel, floor));
+fn measure_crowd(workplace: &Workplace, upstream: &Simulator, servers: &[&dyn Server], report: &mut Report) -> Outcome {
+    upstream.set(Behaviour::slow(WAIT).with_bytes(LARGE.bytes));
+    let clients = format!("{CROWD} clients wait {} s for {}", WAIT.as_secs(), LARGE.name);
+    let mut later =
+        Figure::new(&format!("{clients}: median wait beyond that of a direct one"), "ms").with_target("≤ 200 ms");
+    let mut peak = Figure::new(&format!("{clients}: most memory"), "MB").with_target("≤ 300 MB");
+    let direct = servers::direct(upstream, &LARGE.size());
+    let alone = median_wait(&direct)?;
+    for server in servers {
+        let running = server.start(workplace, upstream)?;
+        let target = server.target(&running, upstream, &LARGE.size());
+        let waited = median_wait(&target)?;
+        later = later.with(server.name(), vec![waited - alone]);
+        peak = peak.with(server.name(), vec![running.peak_memory()?]);
+    }
+    report.add(later);
+    report.add(peak);
     Ok(())
+}
+
+/// The median of two answers for each of the crowd, in milliseconds.
+fn median_wait(target: &load::Target) -> Outcome<f64> {
+    let mut waits = load::run(target, 2 * CROWD, CROWD, LARGE.bytes)?;
+    waits.sort();
+    Ok(waits.get(waits.len() / 2).copied().map(milliseconds).unwrap_or_default())
+}
+
+/// The same picture again and again from the cache, beside nginx with the very bytes of that answer on disk.
+fn measure_hits(workplace: &Workplace, upstream: &Simulator, nginx: Option<&Nginx>, report: &mut Report) -> Outcome {
+    upstream.set(Behaviour::default().with_bytes(LARGE.bytes));
+    let easel = Easel::PROXY.start(workplace, upstream)?;
+    let ours = Easel::seeded(&easel, &LARGE.size());
+    load::fetch(&ours)?;
+    let before = upstream.hits();
+    let answer = load::fetch(&ours)?;
+    if upstream.hits() != before {
+        return Err("the second answer did not come from the cache".into());
+    }
+    let body =
+        answer.windows(4).position(|end| end == b"\r\n\r\n").and_then(|at| answer.get(at + 4..)).unwrap_or_default();
+    let floor = nginx.map(|nginx| nginx.start(workplace, upstream)).transpose()?;
+    let theirs = floor.as_ref().map(|running| Nginx::file(workplace, running, body)).transpose()?;
+    for concurrency in CONCURRENCY {
+        let mut rates = [Vec::new(), Vec::new()];
+        let mut costs = [Vec::new(), Vec::new()];
+        for round in 0..=ROUNDS {
+            let both = [Some((&easel, &ours)), floor.as_ref().zip(theirs.as_ref())];
+            for ((peer, rates), costs) in both.into_iter().zip(&mut rates).zip(&mut costs) {
+                let Some((running, target)) = peer else { continue };
+                let (before, begun) = (running.processor_time()?, Instant::now());
+                load::run(target, HITS, concurrency, LARGE.bytes)?;
+                let (took, spent) = (begun.elapsed(), running.processor_time()?.saturating_sub(before));
+                let hits = f64::from(u32::try_from(HITS)?);
+                if round > 0 {
+                    rates.push(hits / took.as_secs_f64());
+                    costs.push(milliseconds(spent) / hits);
+                }
+            }
+        }
+        let [our_rate, floor_rate] = rates;
+        let [our_cost, floor_cost] = costs;
+        let what = format!("cache hits of {}, {concurrency} at once", LARGE.name);
+        let rate = Figure::new(&format!("{what}: a second"), "/s").with_target("≥ 0.8×");
+        report.add(rate.with("Easel", our_rate).with("nginx", floor_rate));
+        let cost = Figure::new(&format!("{what}: processor time of each"), "ms");
+        report.add(cost.with("Easel", our_cost).with("nginx", floor_cost));
+    }
+    Ok(())
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 
 use crate::machine;
 
-/// One thing that was measured, of Easel and of nginx.
+/// The columns, in order.
+pub const COLUMNS: [&str; 4] = ["Easel", "nginx", "LiteLLM", "Portkey"];
+
+/// One thing that was measured, of each server.
 pub struct Figure {
     what: String,
     unit: &'static str,
-    easel: Option<Spread>,
-    nginx: Option<Spread>,
+    /// By column.
+    spreads: [Option<Spread>; COLUMNS.len()],
     target: &'static str,
 }
 
@@ -22,8 +25,18 @@ struct Spread {
 }
 
 impl Figure {
-    pub fn new(what: &str, unit: &'static str, easel: Vec<f64>, nginx: Vec<f64>) -> Self {
-        Self { what: what.to_owned(), unit, easel: Spread::of(easel), nginx: Spread::of(nginx), target: "" }
+    pub fn new(what: &str, unit: &'static str) -> Self {
+        Self { what: what.to_owned(), unit, spreads: [None; COLUMNS.len()], target: "" }
+    }
+
+    /// Puts the samples of the server of this name in.
+    pub fn with(mut self, name: &str, samples: Vec<f64>) -> Self {
+        for (column, spread) in COLUMNS.iter().zip(&mut self.spreads) {
+            if *column == name {
+                *spread = Spread::of(samples.clone());
+            }
+        }
+        self
     }
 
     pub fn with_target(mut self, target: &'static str) -> Self {
@@ -31,15 +44,22 @@ impl Figure {
         self
     }
 
-    fn cells(&self) -> [String; 5] {
-        let cell = |spread: Option<Spread>| spread.map_or_else(|| "absent".to_owned(), |it| it.text(self.unit));
-        let ratio = match (self.easel, self.nginx) {
-            (Some(easel), Some(nginx)) if nginx.median > 0.0 => {
-                format!("{:.2}×", easel.median / nginx.median)
-            }
-            _ => "–".to_owned(),
-        };
-        [self.what.clone(), cell(self.easel), cell(self.nginx), ratio, self.target.to_owned()]
+    /// What was measured, each server's median and range (of the others with Easel's ratio to it), and the target.
+    fn cells(&self) -> Vec<String> {
+        let [easel, others @ ..] = &self.spreads;
+        let ours = easel.map_or_else(|| "–".to_owned(), |spread| spread.text(self.unit));
+        let mut cells = vec![self.what.clone(), ours];
+        for other in others {
+            cells.push(match (easel, other) {
+                (_, None) => "–".to_owned(),
+                (Some(easel), Some(other)) if other.median > 0.0 => {
+                    format!("{} → {:.2}×", other.text(self.unit), easel.median / other.median)
+                }
+                (_, Some(other)) => other.text(self.unit),
+            });
+        }
+        cells.push(self.target.to_owned());
+        cells
     }
 }
 
@@ -64,14 +84,26 @@ pub struct Report {
     /// What the machine did before.
     load: String,
     figures: Vec<Figure>,
+    absent: Vec<&'static str>,
 }
 
-const HEADINGS: [&str; 5] = ["measured", "Easel: median (range)", "nginx: median (range)", "ratio", "target"];
+fn headings() -> Vec<String> {
+    let mut headings = vec!["measured".to_owned()];
+    headings.extend(
+        COLUMNS.iter().map(
+            |column| {
+                if *column == "Easel" { (*column).to_owned() } else { format!("{column} → Easel is") }
+            },
+        ),
+    );
+    headings.push("target".to_owned());
+    headings
+}
 
 impl Report {
     /// Nothing yet; to be made before the measuring makes a load of its own.
     pub fn new() -> Self {
-        Self { load: machine::load(), figures: Vec::new() }
+        Self { load: machine::load(), figures: Vec::new(), absent: Vec::new() }
     }
 
     /// Adds a figure and shows it at once, because the whole takes a minute.
@@ -80,11 +112,21 @@ impl Report {
         self.figures.push(figure);
     }
 
+    /// Notes a peer that could not be had.
+    pub fn miss(&mut self, name: &'static str) {
+        println!("{name} is absent: tools/setup_test_env.py installs it where it can be had");
+        self.absent.push(name);
+    }
+
+    fn absences(&self) -> String {
+        if self.absent.is_empty() { String::new() } else { format!(" Absent: {}.", self.absent.join(", ")) }
+    }
+
     /// Aligned for a terminal.
     pub fn table(&self) -> String {
-        let rows: Vec<[String; 5]> =
-            std::iter::once(HEADINGS.map(ToOwned::to_owned)).chain(self.figures.iter().map(Figure::cells)).collect();
-        let mut widths = [0; 5];
+        let rows: Vec<Vec<String>> =
+            std::iter::once(headings()).chain(self.figures.iter().map(Figure::cells)).collect();
+        let mut widths = vec![0; COLUMNS.len() + 2];
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());
@@ -107,11 +149,13 @@ impl Report {
         let page = folder.join("gateway.md");
         let mut text = format!(
             "# What the gateway costs\n\nWritten by `cargo bench --bench gateway` (part of `make bench`); do not edit. \
-             Taken on {} on {}; the load average before it was {}.\n\n| {} |\n|---|---|---|---|---|\n",
+             Taken on {} on {}; the load average before it was {}.{}\n\n| {} |\n|{}\n",
             machine::today(),
             machine::describe(),
             self.load,
-            HEADINGS.join(" | ")
+            self.absences(),
+            headings().join(" | "),
+            "---|".repeat(COLUMNS.len() + 2),
         );
         for figure in &self.figures {
             let _ = writeln!(text, "| {} |", figure.cells().join(" | "));
@@ -125,16 +169,21 @@ impl Report {
 const METHOD: &str = "
 ## Method
 
-Release build, everything on the loopback address, both servers in the same run and in turn, each number the median.
+Release build, everything on the loopback address, all servers in the same run and in turn, each number the median of
+its samples with their range. \"→\" is the ratio of Easel's median to that server's. The upstream is `provider-sim`, in
+the process that measures. nginx, with one worker, passes answers on as they are; LiteLLM (one worker) and Portkey speak
+the OpenAI Images API on both sides. Each writes its log to a file.
 
-- **Start to ready**: from just before the process is made until the first 200 from `/healthz`, asked every quarter of a
-  millisecond; 20 starts. Easel starts with its default configuration; nginx with one worker.
+- **Start to ready**: from just before the process is made until the first 200 from its health route, asked every quarter
+  of a millisecond; 20 starts. Easel starts with its default configuration.
 - **Memory at rest**: `VmRSS` of all processes of the server, one second after it was ready.
 - **Processor time per picture**: user and system time of all processes of the server over a round of requests (10,000 of
-  1 KB, 150 of 2 MB), divided by their number; five rounds after one to warm up. The upstream is `provider-sim`, which
-  answers at once with PNGs of that size, in base64 as the OpenAI Images API sends them. nginx passes that answer on as it
-  is. Easel reads it, decodes the base64, checks the picture to its last checksum, and writes its own answer in base64.
-  Both write a line to a log file for each request.
-- **Most memory**: `VmHWM` of all processes of the server after two hundred pictures of 2 MB, asked for by a hundred clients
-  at once of an upstream that lets each wait for two seconds.
+  1 KB, 150 of 2 MB; a twentieth of that for LiteLLM, a tenth for Portkey), divided by their number; five rounds after one
+  to warm up. The upstream answers at once with PNGs of that size in base64. Easel checks each picture to its last
+  checksum.
+- **Clients wait**: two hundred pictures of 2 MB, asked for by a hundred clients at once of an upstream that lets each wait
+  for five seconds: the median time until an answer is whole, less that of the same load on the upstream itself, and
+  `VmHWM` of all processes of the server after it.
+- **Cache hits**: the same request with a seed, answered from memory by Easel, beside nginx, which has the very bytes of
+  that answer in a file; 300 in a round.
 ";

@@ -8,12 +8,15 @@ use super::body_memory::BodyMemory;
 use super::hosts::Hosts;
 use super::in_flight::InFlight;
 use super::rate_limit::RateLimit;
+use crate::fetch::Fetcher;
 use crate::gateway::Gateway;
 
 /// Everything that a request meets.
 pub struct State {
     /// Decides and does.
     pub gateway: Gateway,
+    /// Fetches the pictures that a request names by URL.
+    pub fetcher: Arc<Fetcher>,
     /// How much one request may ask.
     pub bounds: Bounds,
     /// Who may use an administrator's route.
@@ -37,6 +40,8 @@ pub struct Bounds {
     pub body_timeout: Duration,
     /// Pictures in one request.
     pub max_images: u32,
+    /// Reference images in one request.
+    pub max_reference_images: usize,
     /// Characters of a prompt.
     pub max_prompt_chars: usize,
     /// Whether prompts go to the log.

@@ -1,10 +1,10 @@
 //! The one way to an HTTP client. It needs no certificate files, follows no redirects and repeats nothing by itself.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::ClientBuilder;
-use rustls::{ClientConfig, RootCertStore};
+
+use crate::tls;
 
 /// Time for a connection to stand, its handshakes included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,16 +17,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// # Errors
 /// When the TLS library refuses its own defaults.
 pub fn client_builder() -> Result<ClientBuilder, rustls::Error> {
-    static TLS: OnceLock<Result<ClientConfig, rustls::Error>> = OnceLock::new();
-    // Roots that are compiled in: reqwest's own choice fails on machines without certificate files.
-    let tls = TLS.get_or_init(|| {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        Ok(config.with_root_certificates(roots).with_no_client_auth())
-    });
     Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(tls.clone()?)
+        .tls_backend_preconfigured(tls::config()?)
         .user_agent(concat!("easel/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Provider;
+use crate::fetch::Fetcher;
 use crate::generation::ProviderId;
 use crate::nearest::nearest;
 
@@ -44,6 +45,8 @@ pub struct Environment {
     pub executable_dirs: Vec<PathBuf>,
     /// `[storage] data_dir`: where sockets and state may lie.
     pub data_dir: PathBuf,
+    /// The one way to whatever a URL leads to that an upstream answers.
+    pub fetcher: Arc<Fetcher>,
 }
 
 /// The gateway's half of a section that says how a provider is asked.

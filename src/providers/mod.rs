@@ -1,9 +1,9 @@
 //! What a provider is: the trait, its error, and the list of kinds. Nothing here knows an HTTP status of ours.
 
 mod call;
-mod container;
 mod declared;
 mod error;
+mod fetched;
 mod http;
 mod kind;
 pub mod layers;

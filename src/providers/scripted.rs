@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
 use super::{Call, Error, ErrorKind, Provider};
+pub(crate) use crate::container::sample::encoded;
 use crate::generation::{
     Availability, Capabilities, Defaults, GeneratedImage, Generation, GenerationRequest, ImageFormat, ImageSize,
     Installed, Limits, Model, ModelKey, SizeWish, Support, Supports,
@@ -122,19 +122,4 @@ pub(crate) fn pictures(request: &GenerationRequest) -> Generation {
         seed: request.seed.map(|seed| seed.offset(index)),
     });
     Generation { images: images.collect(), ..Generation::default() }
-}
-
-/// A whole picture file.
-pub(crate) fn encoded(size: ImageSize, format: ImageFormat) -> Bytes {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    let picture = image::RgbImage::from_fn(size.width.get(), size.height.get(), |x, y| {
-        image::Rgb([u8::try_from(x % 256).unwrap(), u8::try_from(y % 256).unwrap(), 99])
-    });
-    let format = match format {
-        ImageFormat::Png => image::ImageFormat::Png,
-        ImageFormat::Jpeg => image::ImageFormat::Jpeg,
-        ImageFormat::Webp => image::ImageFormat::WebP,
-    };
-    image::DynamicImage::ImageRgb8(picture).write_to(&mut bytes, format).unwrap();
-    bytes.into_inner().into()
 }

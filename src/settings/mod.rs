@@ -16,6 +16,6 @@ pub use error::{Error, Problem};
 pub use load::{DEFAULTS, Loaded, Sources};
 pub use paths::{executable_dirs, hub_cache};
 pub use sections::{
-    Fallback, Library, Limits, Log, LogFormat, LogLevel, Policy, Provider, Routing, Server, Settings, Storage,
+    Fallback, Fetch, Library, Limits, Log, LogFormat, LogLevel, Policy, Provider, Routing, Server, Settings, Storage,
 };
 pub use show::Shown;

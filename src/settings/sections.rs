@@ -26,6 +26,8 @@ pub struct Settings {
     pub library: Library,
     /// How much one caller may ask.
     pub limits: Limits,
+    /// Which URLs are fetched, and how far.
+    pub fetch: Fetch,
     /// What is written about it.
     pub log: Log,
     /// The providers by id.
@@ -122,8 +124,32 @@ pub struct Limits {
     pub burst: u32,
     /// Pictures in one request.
     pub max_images: u32,
+    /// Reference images in one request.
+    pub max_reference_images: usize,
     /// Characters of a prompt.
     pub max_prompt_chars: usize,
+}
+
+/// `[fetch]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fetch {
+    /// Whether `http://` URLs are fetched from public addresses.
+    pub allow_http: bool,
+    /// Origins that are fetched from as they are, with a private address and with `http`.
+    pub allowed_origins: Vec<String>,
+    /// Largest file in bytes.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub max_bytes: usize,
+    /// Time for one URL with its redirects, to the last byte.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub timeout: Duration,
+    /// Longest side of a picture in pixels.
+    pub max_side: u32,
+    /// Most pixels of a picture.
+    pub max_pixels: u64,
+    /// Redirects that are followed.
+    pub max_redirects: usize,
 }
 
 /// `[log]`

@@ -16,12 +16,18 @@ pub(super) fn check(settings: &Settings) -> Result<(), Error> {
         ("server.header_timeout", server.header_timeout),
         ("server.body_timeout", server.body_timeout),
         ("routing.deadline", settings.routing.deadline),
+        ("fetch.timeout", settings.fetch.timeout),
     ] {
         at_least(&mut problems, key, duration > Duration::ZERO, "must be longer than nothing");
     }
     at_least(&mut problems, "limits.burst", settings.limits.burst >= 1, "must be at least 1");
     at_least(&mut problems, "limits.max_images", settings.limits.max_images >= 1, "must be at least 1");
     at_least(&mut problems, "limits.max_prompt_chars", settings.limits.max_prompt_chars >= 1, "must be at least 1");
+    let fetch = &settings.fetch;
+    at_least(&mut problems, "fetch.max_bytes", fetch.max_bytes >= 1, "must be at least 1 B");
+    at_least(&mut problems, "fetch.max_side", fetch.max_side >= 1, "must be at least 1");
+    at_least(&mut problems, "fetch.max_pixels", fetch.max_pixels >= 1, "must be at least 1");
+    at_least(&mut problems, "fetch.max_redirects", fetch.max_redirects <= 20, "must be at most 20");
     for (id, provider) in &settings.providers {
         check_provider(&mut problems, id, provider);
     }

@@ -75,15 +75,9 @@ async fn a_wrong_field_is_422_and_named() {
 #[tokio::test]
 async fn what_is_not_offered_yet_says_so() {
     let (easel, upstream) = easel_and_upstream().await;
-    for (field, value) in [
-        ("image", json!("data:image/png;base64,AAAA")),
-        ("mask", json!("data:image/png;base64,AAAA")),
-        ("reference_images", json!(["data:image/png;base64,AAAA"])),
-        ("loras", json!([{ "name": "a", "weight": 1 }])),
-        ("controlnets", json!([{ "name": "a" }])),
-        ("response_format", json!("url")),
-        ("cache", json!("any")),
-    ] {
+    for (field, value) in
+        [("controlnets", json!([{ "name": "a" }])), ("response_format", json!("url")), ("cache", json!("any"))]
+    {
         let answer = easel.generate(&with(field, value)).await;
         assert_eq!(answer.status, 422, "{field}: {}", answer.body);
         answer.assert_problem(422, "unsupported");
@@ -163,4 +157,39 @@ async fn a_web_page_elsewhere_cannot_drive_it() {
         assert_eq!(response.json::<Value>().await.unwrap()["code"], code, "{name}: {value}");
     }
     assert_eq!(upstream.hits(), 0);
+}
+
+#[tokio::test]
+async fn pictures_that_cannot_be_used_are_refused_by_their_field() {
+    let (easel, upstream) = easel_and_upstream().await;
+    let small = picture(16, 16);
+    for (fields, field) in [
+        (json!({ "image": "data:image/png;base64,AAAA" }), "image"),
+        (json!({ "image": "http://127.0.0.1:9/a.png" }), "image"),
+        (json!({ "image": "https://2130706433/a.png" }), "image"),
+        (json!({ "image": "file:///etc/hostname" }), "image"),
+        (json!({ "image": small, "mask": picture(16, 8) }), "mask"),
+        (json!({ "mask": small }), "image"),
+        (json!({ "strength": 0.5 }), "image"),
+        (json!({ "image": small, "strength": 1.5 }), "strength"),
+        (json!({ "reference_images": [small, "x"] }), "reference_images[1]"),
+        (json!({ "reference_images": vec![&small; 17] }), "reference_images"),
+        (json!({ "loras": [{ "name": " " }] }), "loras[0].name"),
+        (json!({ "loras": [{ "name": "a", "weight": 11 }] }), "loras[0].weight"),
+        (json!({ "output_quality": 0 }), "output_quality"),
+    ] {
+        let mut body = json!({ "prompt": "a fox" });
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let answer = easel.generate(&body).await;
+        assert_eq!((answer.status, answer.body["field"].as_str()), (422, Some(field)), "{fields}: {}", answer.body);
+    }
+    assert_eq!(upstream.hits(), 0);
+}
+
+/// A whole PNG in base64.
+fn picture(width: u32, height: u32) -> String {
+    use base64::Engine as _;
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(width, height).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    base64::engine::general_purpose::STANDARD.encode(bytes.into_inner())
 }

@@ -1,6 +1,7 @@
 //! `POST /api/generate-image`
 
 mod answer;
+mod pictures;
 mod request;
 
 use actix_web::{HttpRequest, post, web};
@@ -42,7 +43,8 @@ pub(super) async fn generate(
     Json(body): Json<GenerateImageRequest>,
 ) -> Result<Answer, ApiError> {
     request::check_headers(request.headers())?;
-    let wished = body.check(&state.bounds)?;
+    let (mut wished, given) = body.check(&state.bounds)?;
+    given.read(&state.fetcher, &mut wished).await?;
     Answer::announce(&request, &wished, &state.bounds);
     let outcome = state.gateway.generate(&wished, request_id.as_str()).await?;
     Ok(Answer { outcome, target: wished.target, request_id })

@@ -7,15 +7,19 @@ use actix_web::http::header::HeaderMap;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::pictures::GivenPictures;
 use crate::api::error::{ApiError, Code};
 use crate::api::fields::{Unread, Whole, invalid};
 use crate::api::state::Bounds;
 use crate::generation::{
-    AspectRatio, FallbackPolicy, GenerationRequest, ImageFormat, ImageSize, Seed, SizeWish, Target,
+    AspectRatio, FallbackPolicy, GenerationRequest, ImageFormat, ImageSize, Lora, Seed, SizeWish, Target,
 };
 
 /// The longest side that anything is asked for, whatever a provider could do.
 const MAX_SIDE: i64 = 16384;
+
+/// Most adapters in one request.
+const MAX_LORAS: usize = 16;
 
 /// What is wished for. `null` is the same as leaving a field out. Fields marked "not in this build" answer 422
 /// `unsupported` when they hold something.
@@ -64,32 +68,35 @@ pub(in crate::api) struct GenerateImageRequest {
     /// A scheduler by its name. Default: the model's.
     #[schema(min_length = 1, max_length = 64)]
     scheduler: Option<String>,
-    /// Not in this build: it needs `image`.
-    #[schema(value_type = Option<f64>)]
-    strength: Option<Unread>,
-    /// Soft wishes (`seed`, `negative_prompt`, `steps`, `guidance_scale`, `scheduler`) are honoured or the provider is passed
+    /// How far from `image` to go: 0 keeps it, 1 forgets it. Default: the model's. Needs `image`.
+    #[schema(minimum = 0, maximum = 1)]
+    strength: Option<f64>,
+    /// Soft wishes (`seed`, `negative_prompt`, `steps`, `guidance_scale`, `scheduler`, `strength`) are honoured or the provider is passed
     /// over. Default false.
     strict: Option<bool>,
-    /// Not in this build.
-    #[schema(value_type = Option<String>)]
-    image: Option<Unread>,
-    /// Not in this build.
-    #[schema(value_type = Option<String>)]
-    mask: Option<Unread>,
-    /// Not in this build; an empty list is fine.
-    #[schema(value_type = Option<Vec<String>>)]
-    reference_images: Option<Unread>,
-    /// Not in this build; an empty list is fine.
-    #[schema(value_type = Option<Vec<Object>>)]
-    loras: Option<Unread>,
+    /// The picture to start from: a data URI, base64, or an address that is fetched safely. A hard wish. Without a
+    /// size, the answer is as large as it, or as near to it as the model comes.
+    #[schema(min_length = 1)]
+    image: Option<String>,
+    /// What of `image` is repainted: white; black stays. As large as `image`; spelled like it.
+    #[schema(min_length = 1)]
+    mask: Option<String>,
+    /// Pictures to look at; each spelled like `image`.
+    #[schema(max_items = 16)]
+    reference_images: Option<Vec<String>>,
+    /// Adapters, by the names that the provider knows.
+    #[schema(max_items = 16)]
+    loras: Option<Vec<LoraField>>,
     /// Not in this build; an empty list is fine.
     #[schema(value_type = Option<Vec<Object>>)]
     controlnets: Option<Unread>,
     /// The file format of the pictures. Absent: as the provider made them.
     output_format: Option<FormatField>,
-    /// Not in this build.
-    #[schema(value_type = Option<i64>)]
-    output_quality: Option<Unread>,
+    /// How good a JPEG or WebP is, where it is Easel or the provider who encodes it; 100 is lossless in WebP.
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 100)]
+    output_quality: Option<Whole>,
+    /// Whether the parameters are written into the file, as web UIs for Stable Diffusion do. Default false.
+    embed_parameters: Option<bool>,
     /// How the pictures come. `url` is not in this build.
     response_format: Option<ResponseFormatField>,
     /// This build keeps no pictures: `auto` and `never` are the same, `any` is refused.
@@ -97,6 +104,18 @@ pub(in crate::api) struct GenerateImageRequest {
     /// The caller's own limit for the whole request in milliseconds; the process has its own, too.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 3_600_000)]
     timeout_ms: Option<Whole>,
+}
+
+/// One of `loras`
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct LoraField {
+    /// Its name.
+    #[schema(min_length = 1, max_length = 256)]
+    name: String,
+    /// How strongly it acts; 1 is as trained. Default 1.
+    #[schema(minimum = -10, maximum = 10)]
+    weight: Option<f64>,
 }
 
 /// `fallback`
@@ -140,7 +159,7 @@ pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
 
 impl GenerateImageRequest {
     /// Checks everything that does not depend on a provider.
-    pub(super) fn check(self, bounds: &Bounds) -> Result<GenerationRequest, ApiError> {
+    pub(super) fn check(mut self, bounds: &Bounds) -> Result<(GenerationRequest, GivenPictures), ApiError> {
         self.refuse_unsupported()?;
         let size = self.size_wish()?;
         check_text("prompt", &self.prompt, bounds.max_prompt_chars)?;
@@ -158,9 +177,12 @@ impl GenerateImageRequest {
         if self.guidance_scale.is_some_and(|scale| !(0.0..=100.0).contains(&scale)) {
             return Err(invalid("guidance_scale", "from 0 to 100"));
         }
+        let given = self.given_pictures(bounds)?;
+        let loras = self.loras()?;
         let count = positive("n", self.n, i64::from(bounds.max_images))?.unwrap_or(NonZeroU32::MIN);
         let timeout = positive("timeout_ms", self.timeout_ms, 3_600_000)?;
-        Ok(GenerationRequest {
+        let quality = positive("output_quality", self.output_quality, 100)?;
+        let request = GenerationRequest {
             negative_prompt: self.negative_prompt,
             target: Target { provider: self.provider, model: self.model },
             fallback: self.fallback.map(FallbackField::policy),
@@ -173,23 +195,18 @@ impl GenerateImageRequest {
             strict: self.strict.unwrap_or(false),
             output_format: self.output_format.map(FormatField::format),
             timeout: timeout.map(|milliseconds| Duration::from_millis(milliseconds.get().into())),
+            loras,
+            strength: self.strength,
+            output_quality: quality.and_then(|quality| u8::try_from(quality.get()).ok()),
+            embed_parameters: self.embed_parameters.unwrap_or(false),
             ..GenerationRequest::new(self.prompt)
-        })
+        };
+        Ok((request, given))
     }
 
     fn refuse_unsupported(&self) -> Result<(), ApiError> {
-        for (field, given) in [
-            ("image", self.image),
-            ("mask", self.mask),
-            ("reference_images", self.reference_images),
-            ("loras", self.loras),
-            ("controlnets", self.controlnets),
-            ("strength", self.strength),
-            ("output_quality", self.output_quality),
-        ] {
-            if given == Some(Unread::Given) {
-                return Err(unsupported(field));
-            }
+        if self.controlnets == Some(Unread::Given) {
+            return Err(unsupported("controlnets"));
         }
         match self.response_format {
             Some(ResponseFormatField::Url) => return Err(unsupported("response_format")),
@@ -199,6 +216,43 @@ impl GenerateImageRequest {
             Some(CacheField::Any) => Err(unsupported("cache")),
             Some(CacheField::Auto | CacheField::Never) | None => Ok(()),
         }
+    }
+
+    /// The pictures as they were written, to be read when all else is in order.
+    fn given_pictures(&mut self, bounds: &Bounds) -> Result<GivenPictures, ApiError> {
+        let reference_images = self.reference_images.take().unwrap_or_default();
+        let most = bounds.max_reference_images;
+        if reference_images.len() > most {
+            return Err(invalid("reference_images", &format!("a list of at most {most}")));
+        }
+        let given = GivenPictures { image: self.image.take(), mask: self.mask.take(), reference_images };
+        let needs_image = [("mask", given.mask.is_some()), ("strength", self.strength.is_some())];
+        if let Some((field, _)) = needs_image.iter().find(|(_, wished)| *wished && given.image.is_none()) {
+            let detail = format!("`{field}` is about `image`, which is missing");
+            return Err(ApiError::new(Code::MissingField, detail, "send `image`, too").with_field("image"));
+        }
+        if self.strength.is_some_and(|strength| !(0.0..=1.0).contains(&strength)) {
+            return Err(invalid("strength", "from 0 to 1"));
+        }
+        Ok(given)
+    }
+
+    fn loras(&mut self) -> Result<Vec<Lora>, ApiError> {
+        let given = self.loras.take().unwrap_or_default();
+        if given.len() > MAX_LORAS {
+            return Err(invalid("loras", &format!("a list of at most {MAX_LORAS}")));
+        }
+        let one = |(index, field): (usize, LoraField)| {
+            if field.name.trim().is_empty() || field.name.len() > 256 {
+                return Err(invalid(&format!("loras[{index}].name"), "a name of 1 to 256 bytes"));
+            }
+            let weight = field.weight.unwrap_or(1.0);
+            if !(-10.0..=10.0).contains(&weight) {
+                return Err(invalid(&format!("loras[{index}].weight"), "from -10 to 10"));
+            }
+            Ok(Lora { name: field.name, weight })
+        };
+        given.into_iter().enumerate().map(one).collect()
     }
 
     fn size_wish(&self) -> Result<SizeWish, ApiError> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::container;
 use crate::generation::{Availability, Capabilities, Generation, GenerationRequest, ImageSize, Model, SizeWish};
-use crate::providers::{Call, Error, ErrorKind, Provider, container};
+use crate::providers::{Call, Error, ErrorKind, Provider};
 
 /// Turns an answer with missing, broken or wrong pictures into a failure.
 pub(super) struct Whole {

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use crate::container;
 use crate::generation::{GeneratedImage, Seed};
-use crate::providers::{Error, ErrorKind, container};
+use crate::providers::{Error, ErrorKind};
 
 /// Picture `index` of an answer from its base64, with or without `data:image/png;base64,` before it.
 ///

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::Config;
+use crate::fetch::{Fetcher, Rules};
 use crate::generation::{Generation, GenerationRequest, ModelKey, ProviderId};
 use crate::providers::scripted::request;
 use crate::providers::{BuildError, Call, Environment, Error, Kind, Provider};
@@ -44,6 +45,7 @@ impl House {
             hub_cache: Some(self.path("hub")),
             executable_dirs: vec![self.path("bin")],
             data_dir: self.path("data"),
+            fetcher: Arc::new(Fetcher::new(Rules::for_tests(&[]))),
         }
     }
 

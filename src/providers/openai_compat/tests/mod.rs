@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Config;
+use crate::fetch::{Fetcher, Rules};
 use crate::generation::{ModelKey, ProviderId};
 use crate::providers::{BuildError, Call, Environment, Kind, Provider};
 
@@ -28,6 +29,7 @@ fn environment(default_model: Option<&str>) -> Environment {
         hub_cache: None,
         executable_dirs: Vec::new(),
         data_dir: std::path::PathBuf::new(),
+        fetcher: Arc::new(Fetcher::new(Rules::for_tests(&[]))),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
+use super::sample::encoded;
 use super::{Broken, Found, identify, walk};
 use crate::generation::{ImageFormat, ImageSize};
-use crate::providers::scripted::encoded;
 
 const FORMATS: [ImageFormat; 3] = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Webp];
 

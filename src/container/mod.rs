@@ -2,6 +2,8 @@
 
 mod jpeg;
 mod png;
+#[cfg(test)]
+pub(crate) mod sample;
 mod webp;
 
 #[cfg(test)]

@@ -1,0 +1,1 @@
+//! What it reaches and what it does not.
