@@ -11,9 +11,9 @@ use actix_web::{App as HttpApp, HttpServer, web};
 use crate::api::{self, Admin, BodyMemory, Bounds, Hosts, InFlight, RateLimit, State};
 use crate::fetch::{Fetcher, NoOrigin, Origin, Rules};
 use crate::gateway::{Gateway, Registered, Registry, Routing};
-use crate::generation::{FallbackPolicy, ProviderId};
+use crate::generation::{FallbackPolicy, OnDisconnect, ProviderId};
 use crate::nearest::nearest;
-use crate::providers::{BuildError, Environment, KINDS, Kind, Policy, layers};
+use crate::providers::{BreakerPolicy, BuildError, Environment, KINDS, Kind, Policy, layers};
 use crate::settings::{self, Fallback, Problem, Settings};
 use crate::state::StateDb;
 
@@ -270,14 +270,13 @@ fn register(
         fetcher: Arc::clone(fetcher),
     };
     let provider_id = ProviderId::new(id);
-    let provider = kind.build(&provider_id, section.config.clone(), &environment).map_err(|error| match error {
+    let built = kind.build(&provider_id, section.config.clone(), &environment).map_err(|error| match error {
         BuildError::Config { key, message } => {
             let separator = if key.is_empty() { "" } else { "." };
             Problem::new(format!("providers.{id}.config{separator}{key}"), message)
         }
     })?;
-    let policy =
-        Policy { timeout: section.policy.timeout, attempts: section.policy.attempts, backoff: section.policy.backoff };
+    let wrapped = layers::wrap(&provider_id, built, &policy(&section.policy));
     Ok(Registered {
         id: provider_id,
         kind: kind.name,
@@ -285,8 +284,35 @@ fn register(
         description: section.description.clone(),
         aliases: section.aliases.clone(),
         priority: section.priority,
-        provider: layers::wrap(provider, &policy),
+        on_disconnect: match section.policy.on_disconnect {
+            None => kind.on_disconnect,
+            Some(settings::OnDisconnect::Cancel) => OnDisconnect::Cancel,
+            Some(settings::OnDisconnect::Finish) => OnDisconnect::Finish,
+        },
+        provider: wrapped.provider,
+        gauges: wrapped.gauges,
     })
+}
+
+fn policy(policy: &settings::Policy) -> Policy {
+    let breaker = &policy.breaker;
+    Policy {
+        timeout: policy.timeout,
+        attempts: policy.attempts,
+        backoff: policy.backoff,
+        requests_per_minute: policy.requests_per_minute,
+        burst: policy.burst,
+        max_concurrent: policy.max_concurrent,
+        max_wait: policy.max_wait,
+        breaker: BreakerPolicy {
+            failures: breaker.failures,
+            ratio: breaker.ratio,
+            window: breaker.window,
+            min_requests: breaker.min_requests,
+            cooldown: breaker.cooldown,
+            max_cooldown: breaker.max_cooldown,
+        },
+    }
 }
 
 fn kind(id: &str, name: &str) -> Result<&'static Kind, Problem> {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::generation::{ModelId, ModelKey, ProviderId};
+use crate::generation::{ModelId, ModelKey, OnDisconnect, ProviderId};
 use crate::providers::Provider;
+use crate::providers::layers::Gauges;
 
 /// A provider and the gateway's half of its section.
 #[derive(Clone)]
@@ -20,8 +21,12 @@ pub struct Registered {
     pub aliases: Vec<String>,
     /// Lower is tried earlier.
     pub priority: i32,
+    /// What becomes of its work when nobody waits for it any more, where the request does not say.
+    pub on_disconnect: OnDisconnect,
     /// The provider in its layers.
     pub provider: Arc<dyn Provider>,
+    /// What its layers know beside its answers.
+    pub gauges: Arc<Gauges>,
 }
 
 /// All enabled providers, by ascending priority and then by id.

@@ -14,7 +14,19 @@ pub struct Error {
     message: String,
     hint: Option<String>,
     retry_after: Option<Duration>,
+    circumstance: Circumstance,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What a layer knows about a failure beyond its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Circumstance {
+    /// Nothing.
+    None,
+    /// It was one key's fault, and another one is ready.
+    AnotherKey,
+    /// The provider is not to be asked (again) now: a layer of ours holds requests back.
+    HeldBack,
 }
 
 /// What sort of failure it was; closed, so that every reader handles all of them.
@@ -99,7 +111,14 @@ impl ErrorKind {
 impl Error {
     /// An error of this kind; `message` is a sentence for the caller: lower case, no full stop, what and which.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, retry_after: None, source: None }
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            retry_after: None,
+            circumstance: Circumstance::None,
+            source: None,
+        }
     }
 
     /// Adds what to do about it.
@@ -116,6 +135,20 @@ impl Error {
         self
     }
 
+    /// Says that it was one key's fault and that another one is ready: the same provider may be asked again at once.
+    #[must_use]
+    pub fn with_another_key(mut self) -> Self {
+        self.circumstance = Circumstance::AnotherKey;
+        self
+    }
+
+    /// Says that a layer of ours holds requests back, so that the same provider is not asked (again) now.
+    #[must_use]
+    pub fn held_back(mut self) -> Self {
+        self.circumstance = Circumstance::HeldBack;
+        self
+    }
+
     /// Adds the cause; only the log sees it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -126,6 +159,26 @@ impl Error {
     /// What sort of failure it was.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// What may be done after it: what its kind allows, unless a layer knows better.
+    pub fn recovery(&self) -> Recovery {
+        match (self.kind.recovery(), self.circumstance) {
+            (Recovery::Final, _) => Recovery::Final,
+            (_, Circumstance::AnotherKey) => Recovery::Retry,
+            (_, Circumstance::HeldBack) => Recovery::NextProvider,
+            (recovery, Circumstance::None) => recovery,
+        }
+    }
+
+    /// Whether it was one key's fault and another one is ready.
+    pub fn has_another_key(&self) -> bool {
+        self.circumstance == Circumstance::AnotherKey
+    }
+
+    /// Whether a layer of ours holds requests back.
+    pub fn is_held_back(&self) -> bool {
+        self.circumstance == Circumstance::HeldBack
     }
 
     /// What to do about it.

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Provider;
 use crate::fetch::Fetcher;
-use crate::generation::ProviderId;
+use crate::generation::{OnDisconnect, ProviderId};
 use crate::nearest::nearest;
 
 /// A kind of provider: the code behind `kind = "…"`.
@@ -17,19 +16,45 @@ use crate::nearest::nearest;
 pub struct Kind {
     /// The name in the configuration.
     pub name: &'static str,
+    /// What becomes of the work when its client leaves, where the configuration does not say.
+    pub on_disconnect: OnDisconnect,
     build: Build,
 }
 
 /// Makes a provider from its id and its own half of a section.
-type Build = fn(&ProviderId, Value, &Environment) -> Result<Arc<dyn Provider>, BuildError>;
+type Build = fn(&ProviderId, Value, &Environment) -> Result<Built, BuildError>;
 
 /// A kind's own half of a section: `[providers.<id>.config]`.
 pub trait KindConfig: DeserializeOwned {
     /// The name in the configuration.
     const KIND: &'static str;
 
-    /// Makes the provider. It connects to nothing and starts nothing.
-    fn build(self, id: &ProviderId, environment: &Environment) -> Result<Arc<dyn Provider>, BuildError>;
+    /// What becomes of the work when its client leaves, where the configuration does not say.
+    const ON_DISCONNECT: OnDisconnect = OnDisconnect::Cancel;
+
+    /// Makes the provider, once for each of its keys. It connects to nothing and starts nothing.
+    fn build(self, id: &ProviderId, environment: &Environment) -> Result<Built, BuildError>;
+}
+
+/// What a section becomes: the same provider once for each of its keys.
+pub struct Built {
+    /// With the first key, or with none.
+    pub first: Arc<dyn Provider>,
+    /// With each further key.
+    pub others: Vec<Arc<dyn Provider>>,
+}
+
+impl Built {
+    /// A provider that needs no choice between keys.
+    pub fn one(provider: impl Provider + 'static) -> Self {
+        Self { first: Arc::new(provider), others: Vec::new() }
+    }
+}
+
+impl From<Arc<dyn Provider>> for Built {
+    fn from(first: Arc<dyn Provider>) -> Self {
+        Self { first, others: Vec::new() }
+    }
 }
 
 /// What every kind gets from the process.
@@ -49,17 +74,6 @@ pub struct Environment {
     pub fetcher: Arc<Fetcher>,
 }
 
-/// The gateway's half of a section that says how a provider is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// Limit of each attempt.
-    pub timeout: Duration,
-    /// Attempts in all, the first included; at least 1.
-    pub attempts: u32,
-    /// First pause before an attempt is repeated; it doubles, jittered, and yields to what the provider asks.
-    pub backoff: Duration,
-}
-
 /// Why a section cannot become a provider.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -76,25 +90,16 @@ pub enum BuildError {
 impl Kind {
     /// The kind whose configuration is `C`.
     pub const fn of<C: KindConfig>() -> Self {
-        Self { name: C::KIND, build: build_kind::<C> }
+        Self { name: C::KIND, on_disconnect: C::ON_DISCONNECT, build: build_kind::<C> }
     }
 
     /// Makes a provider of this kind from a section's `config`.
-    pub fn build(
-        &self,
-        id: &ProviderId,
-        config: Value,
-        environment: &Environment,
-    ) -> Result<Arc<dyn Provider>, BuildError> {
+    pub fn build(&self, id: &ProviderId, config: Value, environment: &Environment) -> Result<Built, BuildError> {
         (self.build)(id, config, environment)
     }
 }
 
-fn build_kind<C: KindConfig>(
-    id: &ProviderId,
-    config: Value,
-    environment: &Environment,
-) -> Result<Arc<dyn Provider>, BuildError> {
+fn build_kind<C: KindConfig>(id: &ProviderId, config: Value, environment: &Environment) -> Result<Built, BuildError> {
     let config: C = serde_path_to_error::deserialize(config).map_err(|error| {
         let key = error.path().to_string();
         let message = with_nearest(&error.into_inner().to_string());

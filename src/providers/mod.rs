@@ -5,10 +5,13 @@ mod declared;
 mod error;
 mod fetched;
 mod http;
+mod keys_config;
 mod kind;
 pub mod layers;
 mod local;
 mod openai_compat;
+mod policy;
+pub mod retry_after;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod upstream;
@@ -19,7 +22,9 @@ use async_trait::async_trait;
 
 pub use call::Call;
 pub use error::{Error, ErrorKind, Recovery};
-pub use kind::{BuildError, Environment, Kind, KindConfig, Policy};
+pub use keys_config::{ApiKey, ApiKeys};
+pub use kind::{BuildError, Built, Environment, Kind, KindConfig};
+pub use policy::{BreakerPolicy, Policy};
 
 use crate::generation::{Availability, Capabilities, Generation, GenerationRequest};
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Call, Error, ErrorKind, Provider};
+use super::{Call, Error, ErrorKind, Policy, Provider, layers};
 pub(crate) use crate::container::sample::encoded;
 use crate::generation::{
     Availability, Capabilities, Defaults, GeneratedImage, Generation, GenerationRequest, ImageFormat, ImageSize,
-    Installed, Limits, Model, ModelKey, SizeWish, Support, Supports,
+    Installed, Limits, Model, ModelKey, ProviderId, SizeWish, Support, Supports,
 };
 
 /// What happens in one turn. After the last step of a script, every turn makes pictures.
@@ -88,6 +88,11 @@ impl Provider for Scripted {
             }
         }
     }
+}
+
+/// `provider` in the layers that every provider gets.
+pub(crate) fn wrapped(provider: Arc<dyn Provider>, policy: &Policy) -> Arc<dyn Provider> {
+    layers::wrap(&ProviderId::new("p"), provider.into(), policy).provider
 }
 
 /// A model that understands everything and has no limits.

@@ -228,7 +228,7 @@ pub struct Provider {
 }
 
 /// `policy` of a provider.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// Limit of each attempt.
@@ -239,11 +239,78 @@ pub struct Policy {
     /// First pause before an attempt is repeated.
     #[serde(deserialize_with = "duration::deserialize")]
     pub backoff: Duration,
+    /// Upstream calls in a minute; 0: any number.
+    pub requests_per_minute: u32,
+    /// Upstream calls at once before the rate counts.
+    pub burst: u32,
+    /// Upstream calls in flight at once; 0: any number.
+    pub max_concurrent: u32,
+    /// How long an attempt waits for its own turn.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub max_wait: Duration,
+    /// When repeated failures hold requests back.
+    pub breaker: Breaker,
+    /// What becomes of the work when its client leaves; absent: the kind decides.
+    pub on_disconnect: Option<OnDisconnect>,
+}
+
+/// `policy.breaker` of a provider.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Breaker {
+    /// Failures one after the other that open it; 0: there is none.
+    pub failures: u32,
+    /// The part of the calls within `window` that must fail to open it; 0: only `failures` counts.
+    pub ratio: f64,
+    /// How far back calls count for `ratio`.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub window: Duration,
+    /// Calls within `window` below which `ratio` says nothing.
+    pub min_requests: u32,
+    /// How long it stays open at first.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub cooldown: Duration,
+    /// How long it stays open at most.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub max_cooldown: Duration,
+}
+
+/// `policy.on_disconnect` of a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDisconnect {
+    /// The work is given up.
+    Cancel,
+    /// It is finished and kept.
+    Finish,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { timeout: Duration::from_mins(1), attempts: 1, backoff: Duration::from_millis(500) }
+        Self {
+            timeout: Duration::from_mins(1),
+            attempts: 1,
+            backoff: Duration::from_millis(500),
+            requests_per_minute: 0,
+            burst: 1,
+            max_concurrent: 0,
+            max_wait: Duration::from_secs(5),
+            breaker: Breaker::default(),
+            on_disconnect: None,
+        }
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            failures: 5,
+            ratio: 0.5,
+            window: Duration::from_secs(30),
+            min_requests: 20,
+            cooldown: Duration::from_secs(15),
+            max_cooldown: Duration::from_mins(5),
+        }
     }
 }
 

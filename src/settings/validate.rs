@@ -59,6 +59,17 @@ fn check_provider(problems: &mut Vec<Problem>, id: &str, provider: &Provider) {
         policy.timeout > Duration::ZERO,
         "must be longer than nothing",
     );
+    at_least(problems, &format!("{key}.policy.burst"), policy.burst >= 1, "must be at least 1");
+    let breaker = &policy.breaker;
+    for (name, holds, message) in [
+        ("ratio", (0.0..=1.0).contains(&breaker.ratio), "must be from 0 to 1; 0 leaves it to failures alone"),
+        ("window", breaker.window > Duration::ZERO, "must be longer than nothing"),
+        ("min_requests", breaker.min_requests >= 1, "must be at least 1"),
+        ("cooldown", breaker.cooldown > Duration::ZERO, "must be longer than nothing"),
+        ("max_cooldown", breaker.max_cooldown >= breaker.cooldown, "must be at least cooldown"),
+    ] {
+        at_least(problems, &format!("{key}.policy.breaker.{name}"), holds, message);
+    }
     if !provider.config.is_object() {
         problems.push(Problem::new(format!("{key}.config"), "must be a table"));
     }

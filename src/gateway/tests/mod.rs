@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Gateway, MemoryStore, Registered, Registry, Routing};
-use crate::generation::{Attempt, AttemptOutcome, ImageSize, ProviderId, Target};
+use crate::generation::{Attempt, AttemptOutcome, ImageSize, OnDisconnect, ProviderId, Target};
 use crate::providers::Provider;
 use crate::providers::scripted::Scripted;
 
@@ -36,7 +36,9 @@ fn registered(id: &str, priority: i32, provider: &Scripted) -> Registered {
         description: String::new(),
         aliases: vec![format!("{id}_alias")],
         priority,
+        on_disconnect: OnDisconnect::Cancel,
         provider,
+        gauges: Arc::default(),
     }
 }
 

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::wrap;
 use crate::generation::{
     Defaults, GenerationRequest, ImageFormat, ImageSize, Limits, Model, ModelKey, Seed, SizeWish, Support, Supports,
 };
-use crate::providers::scripted::{Scripted, Step, encoded, model, pictures, request};
+use crate::providers::scripted::{Scripted, Step, encoded, model, pictures, request, wrapped};
 use crate::providers::{Call, Error, ErrorKind, Policy};
 
 fn policy(attempts: u32) -> Policy {
-    Policy { timeout: Duration::from_secs(10), attempts, backoff: Duration::from_secs(1) }
+    Policy { timeout: Duration::from_secs(10), attempts, backoff: Duration::from_secs(1), ..Policy::default() }
 }
 
 fn call(limit: Duration) -> Call {
@@ -36,7 +35,7 @@ impl Told {
 async fn ask(provider: &Scripted, policy: &Policy, request: &GenerationRequest, limit: Duration) -> Told {
     let started = Instant::now();
     let call = call(limit);
-    let result = wrap(Arc::new(provider.clone()), policy).generate(request, &call).await;
+    let result = wrapped(Arc::new(provider.clone()), policy).generate(request, &call).await;
     Told { result, calls: call.upstream_calls(), took: started.elapsed() }
 }
 

@@ -16,7 +16,7 @@ use super::job::LocalModel;
 use super::supervisor::{Launch, Supervisor};
 use crate::generation::{Capabilities, Defaults, ImageSize, Installed, Model, ModelKey, ProviderId, Support, Supports};
 use crate::providers::declared::{DeclaredLimits, DeclaredSize};
-use crate::providers::{BuildError, Environment, KindConfig, Provider};
+use crate::providers::{BuildError, Built, Environment, KindConfig};
 
 /// Which model leads when the section names none: the first of these that is installed, then by key, then the one
 /// that ships.
@@ -98,7 +98,7 @@ pub(super) enum Pipeline {
 impl KindConfig for Config {
     const KIND: &'static str = "local";
 
-    fn build(self, id: &ProviderId, environment: &Environment) -> Result<Arc<dyn Provider>, BuildError> {
+    fn build(self, id: &ProviderId, environment: &Environment) -> Result<Built, BuildError> {
         if self.models.is_empty() {
             return Err(BuildError::config("models", "there is no model: declare at least one"));
         }
@@ -123,7 +123,7 @@ impl KindConfig for Config {
             threads: self.threads,
             ready_timeout: self.ready_timeout,
         };
-        Ok(Arc::new(Local {
+        Ok(Built::one(Local {
             capabilities: Arc::new(Capabilities { models: listed, default_model, open: None }),
             models,
             supervisor: Supervisor::new(launch, self.idle_timeout),

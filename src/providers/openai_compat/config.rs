@@ -10,11 +10,9 @@ use serde_json::{Map, Value};
 use super::OpenAiCompat;
 use super::client::Client;
 use super::wire::{FieldNames, ResponseFormat, WireModel};
-use crate::generation::{
-    Availability, Capabilities, Defaults, Installed, Model, ModelKey, ProviderId, Support, Supports,
-};
+use crate::generation::{Capabilities, Defaults, Installed, Model, ModelKey, ProviderId, Support, Supports};
 use crate::providers::declared::{DeclaredLimits, DeclaredSize, support};
-use crate::providers::{BuildError, Environment, KindConfig, Provider};
+use crate::providers::{ApiKeys, BuildError, Built, Environment, KindConfig};
 use crate::secret::SecretRef;
 
 /// Where the upstream is and which of its models are used.
@@ -25,6 +23,8 @@ pub struct Config {
     base_url: String,
     /// The key, as `{ env = "OPENAI_API_KEY" }`; absent where the upstream asks for none.
     api_key: Option<SecretRef>,
+    /// Several keys in the place of `api_key`, which take turns.
+    api_keys: Option<Vec<SecretRef>>,
     /// The models by the keys that requests use.
     models: BTreeMap<String, ModelConfig>,
 }
@@ -79,7 +79,8 @@ struct ModelConfig {
 impl KindConfig for Config {
     const KIND: &'static str = "openai_compat";
 
-    fn build(self, _id: &ProviderId, environment: &Environment) -> Result<Arc<dyn Provider>, BuildError> {
+    fn build(self, _id: &ProviderId, environment: &Environment) -> Result<Built, BuildError> {
+        let keys = ApiKeys::optional(self.api_key, self.api_keys)?;
         let endpoint = endpoint(&self.base_url)?;
         let mut models = HashMap::new();
         let mut listed = Vec::new();
@@ -92,20 +93,15 @@ impl KindConfig for Config {
             return Err(BuildError::config("models", "there is no model: declare at least one"));
         }
         let default_model = default_model(&listed, environment.default_model.as_deref())?;
-        let key = self.api_key.as_ref().and_then(SecretRef::resolve);
-        let missing_key = match (&self.api_key, &key) {
-            (Some(reference), None) => Some(Availability::Unavailable {
-                reason: "no_key",
-                detail: format!("the environment variable {} is not set", reference.env),
-                remedy: format!("set {} to its key and start Easel again", reference.env),
-            }),
-            (None | Some(_), _) => None,
-        };
-        Ok(Arc::new(OpenAiCompat {
-            capabilities: Arc::new(Capabilities { models: listed, default_model: Some(default_model), open: None }),
-            models,
-            client: Client::new(endpoint, key),
-            missing_key,
+        let capabilities = Arc::new(Capabilities { models: listed, default_model: Some(default_model), open: None });
+        let models = Arc::new(models);
+        Ok(keys.build(|key| {
+            Arc::new(OpenAiCompat {
+                capabilities: Arc::clone(&capabilities),
+                models: Arc::clone(&models),
+                client: Client::new(endpoint.clone(), key.secret().cloned()),
+                missing_key: key.missing().cloned(),
+            })
         }))
     }
 }

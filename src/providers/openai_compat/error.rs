@@ -1,14 +1,12 @@
 //! What the upstream's failures mean. Its own words never leave this file: the caller gets ours, and the log gets the
 //! status and the code.
 
-use std::time::{Duration, SystemTime};
-
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use crate::providers::upstream::{self, Noted};
-use crate::providers::{Error, ErrorKind};
+use crate::providers::{Error, ErrorKind, retry_after};
 use crate::secret::Secret;
 
 /// What an error body says, in whichever of the usual shapes.
@@ -36,7 +34,7 @@ pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], ke
         Some(hint) => error.with_hint(hint),
         None => error,
     };
-    error.with_retry_after(retry_after(headers, SystemTime::now()))
+    error.with_retry_after(retry_after::of_answer(status, headers))
 }
 
 /// An error object inside a 200.
@@ -109,57 +107,5 @@ impl Said {
         const OURS: [&str; 7] = ["prompt", "n", "size", "seed", "negative_prompt", "steps", "guidance_scale"];
         let named = self.param.as_deref().filter(|field| OURS.contains(field));
         upstream::sentence(kind, named)
-    }
-}
-
-/// When to come back: `retry-after-ms`, else `retry-after` in seconds (whole or not) or as an HTTP date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    /// Nobody means more than a day.
-    const MOST: f64 = 86_400.0;
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let seconds =
-        |number: f64| (number.is_finite() && number >= 0.0).then(|| Duration::from_secs_f64(number.min(MOST)));
-    let milliseconds = text("retry-after-ms").and_then(|value| value.parse::<f64>().ok());
-    if let Some(delay) = milliseconds.and_then(|value| seconds(value / 1000.0)) {
-        return Some(delay);
-    }
-    let value = text(RETRY_AFTER.as_str())?;
-    if let Ok(number) = value.parse::<f64>() {
-        return seconds(number);
-    }
-    let delay = httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or(Duration::ZERO);
-    Some(delay.min(Duration::from_secs_f64(MOST)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Headers, and what they come to.
-    type Case<'a> = (&'a [(&'static str, &'a str)], Option<Duration>);
-
-    #[test]
-    fn every_spelling_of_retry_after_is_read() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let date = httpdate::fmt_http_date(now + Duration::from_secs(7));
-        let past = httpdate::fmt_http_date(now - Duration::from_secs(7));
-        let cases: [Case<'_>; 9] = [
-            (&[("retry-after", "12")], Some(Duration::from_secs(12))),
-            (&[("retry-after", " 1.5 ")], Some(Duration::from_millis(1500))),
-            (&[("retry-after", "5"), ("retry-after-ms", "250")], Some(Duration::from_millis(250))),
-            (&[("retry-after", &date)], Some(Duration::from_secs(7))),
-            (&[("retry-after", &past)], Some(Duration::ZERO)),
-            (&[("retry-after", "-3")], None),
-            (&[("retry-after", "soon")], None),
-            (&[("retry-after", "1e300")], Some(Duration::from_hours(24))),
-            (&[], None),
-        ];
-        for (given, expected) in cases {
-            let mut headers = HeaderMap::new();
-            for (name, value) in given {
-                headers.insert(*name, value.parse().unwrap());
-            }
-            assert_eq!(retry_after(&headers, now), expected, "{given:?}");
-        }
     }
 }

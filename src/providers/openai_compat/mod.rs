@@ -27,7 +27,7 @@ use wire::WireModel;
 pub struct OpenAiCompat {
     capabilities: Arc<Capabilities>,
     /// What each model is called upstream and how it is asked.
-    models: HashMap<ModelKey, WireModel>,
+    models: Arc<HashMap<ModelKey, WireModel>>,
     client: Client,
     /// Why no key can be sent where one is configured.
     missing_key: Option<Availability>,

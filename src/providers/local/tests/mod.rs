@@ -50,7 +50,7 @@ impl House {
     }
 
     fn build(&self, config: Value) -> Result<Arc<dyn Provider>, BuildError> {
-        Kind::of::<Config>().build(&ProviderId::new("here"), config, &self.environment())
+        Kind::of::<Config>().build(&ProviderId::new("here"), config, &self.environment()).map(|built| built.first)
     }
 
     /// A provider of `shapes` whose engine is this script.

@@ -160,6 +160,6 @@ async fn a_data_folder_too_deep_for_a_socket_is_no_obstacle() {
     environment.data_dir = house.path(&"deep/".repeat(30));
     let kind = crate::providers::Kind::of::<super::Config>();
     let config = json!({ "models": { "shapes": shapes() } });
-    let provider = kind.build(&crate::generation::ProviderId::new("here"), config, &environment).unwrap();
+    let provider = kind.build(&crate::generation::ProviderId::new("here"), config, &environment).unwrap().first;
     ask(&provider, "x").await.unwrap();
 }

@@ -66,7 +66,7 @@ fn the_default_model_is_the_named_one_or_the_first() {
     let config = json!({ "base_url": "http://x/v1", "models": { "b": { "id": "1" }, "a": { "id": "2" } } });
     let default = |named: Option<&str>| {
         let built = Kind::of::<Config>().build(&ProviderId::new("p"), config.clone(), &environment(named));
-        built.map(|provider| provider.capabilities().default_model.clone().unwrap().as_str().to_owned())
+        built.map(|built| built.first.capabilities().default_model.clone().unwrap().as_str().to_owned())
     };
     assert_eq!(default(None).unwrap(), "a");
     assert_eq!(default(Some("b")).unwrap(), "b");
@@ -83,6 +83,32 @@ fn a_key_that_is_not_set_makes_it_unavailable() {
     assert_eq!(build(config(json!({ "env": "CARGO_PKG_NAME" }))).unwrap().is_available(), Availability::Available);
     assert_eq!(build(config(Value::Null)).unwrap().is_available(), Availability::Available);
     assert!(build(config(json!("sk-written-down"))).is_err());
+}
+
+#[test]
+fn several_keys_are_as_many_providers_of_the_same_models() {
+    let build = |keys: Value| {
+        let config = json!({
+            "base_url": "http://x/v1",
+            "api_key": { "env": "EASEL_TEST_NO_SUCH_KEY" },
+            "api_keys": keys,
+            "models": { "m": { "id": "a" } },
+        });
+        Kind::of::<Config>().build(&ProviderId::new("p"), config, &environment(None))
+    };
+    let env = |name: &str| json!({ "env": name });
+    let built = build(json!([env("CARGO_PKG_NAME"), env("CARGO_PKG_VERSION"), env("EASEL_TEST_UNSET")])).unwrap();
+    assert_eq!(built.others.len(), 1);
+    for provider in built.others.iter().chain([&built.first]) {
+        assert_eq!(provider.is_available(), Availability::Available);
+        assert_eq!(provider.capabilities(), built.first.capabilities());
+    }
+    let unset = build(json!([env("EASEL_TEST_UNSET"), env("EASEL_TEST_UNSET_TOO")])).unwrap();
+    assert!(unset.others.is_empty());
+    let Availability::Unavailable { remedy, .. } = unset.first.is_available() else { panic!() };
+    assert_eq!(remedy, "set one of EASEL_TEST_UNSET, EASEL_TEST_UNSET_TOO to its key and start Easel again");
+    assert!(build(json!(["sk-written-down"])).is_err());
+    assert!(build(json!([])).is_err());
 }
 
 #[test]

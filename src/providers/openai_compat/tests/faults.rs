@@ -8,26 +8,26 @@ use serde_json::json;
 
 use super::{call, provider};
 use crate::generation::{GenerationRequest, ImageSize, SizeWish};
-use crate::providers::scripted::request;
-use crate::providers::{Error, ErrorKind, Policy, Provider, layers};
+use crate::providers::scripted::{request, wrapped};
+use crate::providers::{Error, ErrorKind, Policy, Provider};
 
 fn asked() -> GenerationRequest {
     GenerationRequest { size: SizeWish::Exact(ImageSize::new(64, 64).unwrap()), ..request() }
 }
 
-fn wrapped(simulator: &Simulator, timeout: Duration, attempts: u32) -> Arc<dyn Provider> {
-    let policy = Policy { timeout, attempts, backoff: Duration::from_millis(1) };
-    layers::wrap(provider(&simulator.base_url(), &json!({ "id": "sim-any" })), &policy)
+fn layered(simulator: &Simulator, timeout: Duration, attempts: u32) -> Arc<dyn Provider> {
+    let policy = Policy { timeout, attempts, backoff: Duration::from_millis(1), ..Policy::default() };
+    wrapped(provider(&simulator.base_url(), &json!({ "id": "sim-any" })), &policy)
 }
 
 async fn failure(simulator: &Simulator, timeout: Duration) -> Error {
-    wrapped(simulator, timeout, 1).generate(&asked(), &call()).await.unwrap_err()
+    layered(simulator, timeout, 1).generate(&asked(), &call()).await.unwrap_err()
 }
 
 #[tokio::test]
 async fn all_is_well_without_a_fault() {
     let simulator = Simulator::start().await;
-    let generation = wrapped(&simulator, Duration::from_secs(5), 1).generate(&asked(), &call()).await.unwrap();
+    let generation = layered(&simulator, Duration::from_secs(5), 1).generate(&asked(), &call()).await.unwrap();
     assert_eq!((generation.images.len(), simulator.hits()), (1, 1));
 }
 
@@ -82,7 +82,7 @@ async fn whatever_takes_too_long_is_left() {
 #[tokio::test]
 async fn a_stand_in_that_is_not_there_is_unavailable() {
     let simulator = Simulator::start().await;
-    let provider = wrapped(&simulator, Duration::from_secs(5), 1);
+    let provider = layered(&simulator, Duration::from_secs(5), 1);
     simulator.stop();
     let error = provider.generate(&asked(), &call()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -102,7 +102,7 @@ async fn what_passes_is_repeated_as_often_as_the_policy_says() {
     let simulator = Simulator::start().await;
     simulator.set(Behaviour::failing(Fault::CorruptPicture).times(2));
     let call = call();
-    wrapped(&simulator, Duration::from_secs(5), 3).generate(&asked(), &call).await.unwrap();
+    layered(&simulator, Duration::from_secs(5), 3).generate(&asked(), &call).await.unwrap();
     assert_eq!((simulator.hits(), call.upstream_calls()), (3, 3));
 }
 
@@ -110,7 +110,7 @@ async fn what_passes_is_repeated_as_often_as_the_policy_says() {
 async fn whoever_leaves_takes_the_call_along() {
     let simulator = Simulator::start().await;
     simulator.set(Behaviour::slow(Duration::from_secs(20)));
-    let provider = wrapped(&simulator, Duration::from_secs(30), 1);
+    let provider = layered(&simulator, Duration::from_secs(30), 1);
     let (asked, call) = (asked(), call());
     let left = tokio::time::timeout(Duration::from_millis(200), provider.generate(&asked, &call)).await;
     assert!(left.is_err());

@@ -34,7 +34,7 @@ fn environment(default_model: Option<&str>) -> Environment {
 }
 
 fn build(config: Value) -> Result<Arc<dyn Provider>, BuildError> {
-    Kind::of::<Config>().build(&ProviderId::new("p"), config, &environment(None))
+    Kind::of::<Config>().build(&ProviderId::new("p"), config, &environment(None)).map(|built| built.first)
 }
 
 /// A provider with one model `m` whose section says `model`.
