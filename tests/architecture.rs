@@ -42,7 +42,7 @@ const ROOMS: &[Room] = &[
 ];
 
 /// The folders of `src/providers/` that are one provider each; none may name another.
-const PROVIDERS: &[&str] = &["local", "openai_compat"];
+const PROVIDERS: &[&str] = &["gemini", "local", "openai_compat"];
 
 /// Libraries that only some places may name.
 const LIBRARIES: &[(&str, &[&str])] = &[

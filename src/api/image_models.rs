@@ -157,9 +157,15 @@ struct LimitsView {
     /// Both sides are multiples of this.
     #[schema(required)]
     size_multiple: Option<u32>,
+    /// Fewest pixels in all.
+    #[schema(required)]
+    min_pixels: Option<u64>,
     /// Most pixels in all.
     #[schema(required)]
     max_pixels: Option<u64>,
+    /// How many times as long as the shorter side the longer one may be.
+    #[schema(required)]
+    max_ratio: Option<u32>,
     /// Most steps.
     #[schema(required)]
     max_steps: Option<u32>,
@@ -293,7 +299,9 @@ impl ModelView {
                 min_side: limits.min_side,
                 max_side: limits.max_side,
                 size_multiple: limits.size_multiple.map(u32::from),
+                min_pixels: limits.min_pixels,
                 max_pixels: limits.max_pixels,
+                max_ratio: limits.max_ratio.map(u32::from),
                 max_steps: limits.max_steps,
                 max_reference_images: limits.max_reference_images,
                 max_loras: limits.max_loras,

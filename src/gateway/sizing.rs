@@ -28,6 +28,12 @@ pub(super) fn refusal(size: ImageSize, limits: &Limits) -> Option<String> {
     if let Some(most) = limits.max_side.filter(|most| longer > *most) {
         return Some(format!("its longest side is {most}"));
     }
+    if let Some(most) = limits.max_ratio.filter(|most| u64::from(longer) > u64::from(shorter) * u64::from(most.get())) {
+        return Some(format!("its longer side is at most {most} times the shorter one"));
+    }
+    if let Some(least) = limits.min_pixels.filter(|least| size.pixels() < *least) {
+        return Some(format!("it makes at least {least} pixels"));
+    }
     let most = limits.max_pixels.filter(|most| size.pixels() > *most)?;
     Some(format!("it makes at most {most} pixels"))
 }
@@ -42,12 +48,19 @@ pub(super) fn nearest(size: ImageSize, limits: &Limits) -> ImageSize {
         return *listed;
     }
     let multiple = limits.size_multiple.map_or(1, NonZeroU32::get);
-    within(f64::from(size.width.get()), f64::from(size.height.get()), multiple, limits)
+    let longest = limits.max_side.map_or(f64::INFINITY, f64::from);
+    let (width, height) = (f64::from(size.width.get()).min(longest), f64::from(size.height.get()).min(longest));
+    // What is too slim is widened, and what is too small grows as a whole.
+    let slimmest = limits.max_ratio.map_or(0.0, |most| width.max(height) / f64::from(most.get()));
+    let (width, height) = (width.max(slimmest), height.max(slimmest));
+    let grow = (limits.min_pixels.map_or(0.0, as_f64) / (width * height)).sqrt().max(1.0);
+    or_square(within(width * grow, height * grow, multiple, limits), multiple, limits)
 }
 
 /// The model's size that is nearest to `ratio`; among equals the one closest in pixels to its `default` size.
 pub(super) fn for_ratio(ratio: AspectRatio, limits: &Limits, default: Option<ImageSize>) -> ImageSize {
-    let wished = f64::from(ratio.width.get()) / f64::from(ratio.height.get());
+    let slimmest = limits.max_ratio.map_or(f64::INFINITY, |most| f64::from(most.get()));
+    let wished = (f64::from(ratio.width.get()) / f64::from(ratio.height.get())).clamp(1.0 / slimmest, slimmest);
     let pixels = default.map_or(USUAL_PIXELS, |size| f64::from(size.width.get()) * f64::from(size.height.get()));
     let distance = |size: &ImageSize| {
         let (width, height) = (f64::from(size.width.get()), f64::from(size.height.get()));
@@ -66,8 +79,24 @@ pub(super) fn for_ratio(ratio: AspectRatio, limits: &Limits, default: Option<Ima
     let longest = limits.max_side.map_or(f64::INFINITY, f64::from);
     let most = limits.max_pixels.map_or(f64::INFINITY, as_f64);
     let shrink = (longest / width.max(height)).min((most / (width * height)).sqrt()).min(1.0);
-    let grow = (limits.min_side.map_or(0.0, f64::from) / (width * shrink).min(height * shrink)).max(1.0);
-    within(width * shrink * grow, height * shrink * grow, multiple, limits)
+    let (width, height) = (width * shrink, height * shrink);
+    let too_short = limits.min_side.map_or(0.0, f64::from) / width.min(height);
+    let too_few = (limits.min_pixels.map_or(0.0, as_f64) / (width * height)).sqrt();
+    let grow = too_short.max(too_few).max(1.0);
+    or_square(within(width * grow, height * grow, multiple, limits), multiple, limits)
+}
+
+/// The size if the model makes it. Limits that leave little room may be missed by rounding; the smallest square is
+/// within all of them, or nothing is.
+fn or_square(size: ImageSize, multiple: u32, limits: &Limits) -> ImageSize {
+    if refusal(size, limits).is_none() {
+        return size;
+    }
+    let fewest = limits.min_pixels.unwrap_or(0);
+    let side = fewest.isqrt() + u64::from(fewest.isqrt().pow(2) < fewest);
+    let side = u32::try_from(side).unwrap_or(u32::MAX).max(limits.min_side.unwrap_or(1)).max(1);
+    let side = NonZeroU32::new(side.div_ceil(multiple.max(1)).saturating_mul(multiple.max(1))).unwrap_or(NonZeroU32::MIN);
+    ImageSize { width: side, height: side }
 }
 
 /// The sides rounded to multiples and put between the limits.
@@ -89,6 +118,15 @@ fn within(width: f64, height: f64, multiple: u32, limits: &Limits) -> ImageSize 
         };
         *longer = fitting(*shorter).min(*longer);
         *shorter = fitting(*longer).min(*shorter);
+    }
+    let (longer, shorter) = if width >= height { (&mut width, &mut height) } else { (&mut height, &mut width) };
+    if let Some(ratio) = limits.max_ratio {
+        // Or slimmer than allowed: the shorter side grows to what the longer one needs.
+        *shorter = longer.div_ceil(ratio.get()).next_multiple_of(multiple).clamp(*shorter, most.max(*shorter));
+    }
+    if let Some(pixels) = limits.min_pixels.filter(|least| u64::from(*longer) * u64::from(*shorter) < *least) {
+        let needed = u32::try_from(pixels.div_ceil(u64::from(*longer))).unwrap_or(u32::MAX);
+        *shorter = needed.min(most).next_multiple_of(multiple).min(most);
     }
     // Neither is 0: both are at least `multiple`.
     let side = |length| NonZeroU32::new(length).unwrap_or(NonZeroU32::MIN);

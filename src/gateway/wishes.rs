@@ -2,7 +2,7 @@
 //! not understand are left out and named.
 
 use super::sizing;
-use crate::generation::{AspectRatio, GenerationRequest, Model, ModelId, SizeWish, Support, Wish};
+use crate::generation::{AspectRatio, GenerationRequest, Model, ModelId, Ratios, SizeWish, Support, Wish};
 
 /// The request as this model gets it.
 pub(super) struct Fitted {
@@ -61,7 +61,9 @@ pub(super) fn fit(request: &GenerationRequest, id: &ModelId, model: &Model, stri
 /// Without a word about the size, what is made of a picture is as large as it, or as near to it as the model comes.
 fn starting_size(request: &GenerationRequest, model: &Model) -> SizeWish {
     match (request.size, &request.image) {
-        (SizeWish::ModelDefault, Some(image)) if model.supports.size.is_sent() => {
+        (SizeWish::ModelDefault, Some(image))
+            if model.supports.size.is_sent() && model.limits.ratios == Ratios::Sized =>
+        {
             if sizing::refusal(image.size, &model.limits).is_none() {
                 return SizeWish::Exact(image.size);
             }
@@ -111,6 +113,7 @@ fn size(wish: SizeWish, model: &Model) -> Result<SizeWish, (Wish, String)> {
             None => Ok(SizeWish::Exact(size)),
             Some(why) => Err((Wish::Size, format!("{why}; the nearest is {}", sizing::nearest(size, &model.limits)))),
         },
+        SizeWish::Aspect(ratio) if model.limits.ratios == Ratios::Passed => Ok(SizeWish::Aspect(ratio)),
         SizeWish::Aspect(_) if !sent => Err((Wish::AspectRatio, "its size cannot be chosen".to_owned())),
         SizeWish::Aspect(ratio) => Ok(SizeWish::Exact(sizing::for_ratio(ratio, &model.limits, model.defaults.size))),
     }

@@ -166,14 +166,30 @@ pub struct Limits {
     pub max_side: Option<u32>,
     /// Both sides are multiples of this.
     pub size_multiple: Option<NonZeroU32>,
+    /// Fewest pixels in all.
+    pub min_pixels: Option<u64>,
     /// Most pixels in all.
     pub max_pixels: Option<u64>,
+    /// How many times as long as the shorter side the longer one may be.
+    pub max_ratio: Option<NonZeroU32>,
+    /// What becomes of a wished ratio.
+    pub ratios: Ratios,
     /// Most steps.
     pub max_steps: Option<u32>,
     /// Most reference images.
     pub max_reference_images: Option<u32>,
     /// Most adapters.
     pub max_loras: Option<u32>,
+}
+
+/// What becomes of a wished ratio, and of the size of a given picture where no size is wished for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ratios {
+    /// A size within the limits is made of it.
+    #[default]
+    Sized,
+    /// It is passed on as it is: the provider makes a size of it by itself.
+    Passed,
 }
 
 /// What a model uses when nothing is said; `None` where only the provider knows.

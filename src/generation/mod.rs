@@ -10,11 +10,12 @@ mod request;
 mod size;
 mod source_image;
 mod usage;
+mod via;
 mod wish;
 
 pub use attempt::{Attempt, AttemptOutcome};
 pub use availability::Availability;
-pub use capabilities::{Capabilities, Defaults, Installed, Limits, Model, OpenModels, Support, Supports};
+pub use capabilities::{Capabilities, Defaults, Installed, Limits, Model, OpenModels, Ratios, Support, Supports};
 pub use image::{GeneratedImage, Generation, ImageFormat, PartialImage};
 pub use lora::Lora;
 pub use model_id::{ModelId, ModelKey, ProviderId};
@@ -22,4 +23,5 @@ pub use request::{CacheWish, FallbackPolicy, GenerationRequest, OnDisconnect, Se
 pub use size::{AspectRatio, ImageSize};
 pub use source_image::SourceImage;
 pub use usage::Usage;
+pub use via::{MalformedVia, Via};
 pub use wish::Wish;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{AspectRatio, ImageFormat, ImageSize, Lora, SourceImage};
+use super::{AspectRatio, ImageFormat, ImageSize, Lora, SourceImage, Via};
 
 /// A request for pictures, already checked: every value in it can be.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,8 @@ pub struct GenerationRequest {
     pub on_disconnect: Option<OnDisconnect>,
     /// The caller's own time limit for the whole chain.
     pub timeout: Option<Duration>,
+    /// The Easels that it has come through, this one included.
+    pub via: Via,
 }
 
 /// What the cache may do for a request.
@@ -137,6 +139,7 @@ impl GenerationRequest {
             cache: CacheWish::Auto,
             on_disconnect: None,
             timeout: None,
+            via: Via::default(),
         }
     }
 }

@@ -24,8 +24,12 @@ pub struct DeclaredLimits {
     pub max_side: Option<NonZeroU32>,
     /// Both sides are multiples of this.
     pub size_multiple: Option<NonZeroU32>,
+    /// Fewest pixels in all.
+    pub min_pixels: Option<u64>,
     /// Most pixels in all.
     pub max_pixels: Option<u64>,
+    /// How many times as long as the shorter side the longer one may be.
+    pub max_ratio: Option<NonZeroU32>,
     /// Most steps.
     pub max_steps: Option<NonZeroU32>,
     /// Most reference images; 0 where none are taken.
@@ -60,16 +64,25 @@ impl TryFrom<String> for DeclaredSize {
 impl DeclaredLimits {
     /// The limits, after checking that some size is within them. `key` is where they stand.
     pub fn limits(&self, key: &str) -> Result<Limits, BuildError> {
+        self.limits_over(Limits::default(), key)
+    }
+
+    /// The same, with the kind's own limits where none are declared.
+    pub fn limits_over(&self, usual: Limits, key: &str) -> Result<Limits, BuildError> {
+        let sizes: Vec<_> = self.sizes.iter().map(|size| size.0).collect();
         let limits = Limits {
-            max_count: self.max_count,
-            sizes: self.sizes.iter().map(|size| size.0).collect(),
-            min_side: self.min_side.map(NonZeroU32::get),
-            max_side: self.max_side.map(NonZeroU32::get),
-            size_multiple: self.size_multiple,
-            max_pixels: self.max_pixels,
-            max_steps: self.max_steps.map(NonZeroU32::get),
-            max_reference_images: self.max_reference_images,
-            max_loras: self.max_loras,
+            max_count: self.max_count.or(usual.max_count),
+            sizes: if sizes.is_empty() { usual.sizes } else { sizes },
+            min_side: self.min_side.map(NonZeroU32::get).or(usual.min_side),
+            max_side: self.max_side.map(NonZeroU32::get).or(usual.max_side),
+            size_multiple: self.size_multiple.or(usual.size_multiple),
+            min_pixels: self.min_pixels.or(usual.min_pixels),
+            max_pixels: self.max_pixels.or(usual.max_pixels),
+            max_ratio: self.max_ratio.or(usual.max_ratio),
+            ratios: usual.ratios,
+            max_steps: self.max_steps.map(NonZeroU32::get).or(usual.max_steps),
+            max_reference_images: self.max_reference_images.or(usual.max_reference_images),
+            max_loras: self.max_loras.or(usual.max_loras),
         };
         let given = [self.min_side, self.max_side, self.size_multiple];
         if given.into_iter().flatten().any(|length| length.get() > MAX_SIDE) {
@@ -77,11 +90,15 @@ impl DeclaredLimits {
         }
         let least = u64::from(limits.min_side.unwrap_or(1));
         let multiple = u64::from(limits.size_multiple.map_or(1, NonZeroU32::get));
+        // The smallest square that is large enough, which every ratio allows.
+        let fewest = limits.min_pixels.unwrap_or(0);
+        let least = least.max(fewest.isqrt() + u64::from(fewest.isqrt().pow(2) < fewest));
         let least = least.div_ceil(multiple) * multiple;
         let too_long = limits.max_side.is_some_and(|most| least > u64::from(most));
-        let too_many = limits.max_pixels.is_some_and(|most| least * least > most);
+        let too_many = limits.max_pixels.is_some_and(|most| least.saturating_mul(least) > most);
         if too_long || too_many {
-            return Err(BuildError::config(key, "no size is within min_side, max_side, max_pixels and size_multiple"));
+            let keys = "min_side, max_side, min_pixels, max_pixels and size_multiple";
+            return Err(BuildError::config(key, format!("no size is within {keys}")));
         }
         Ok(limits)
     }

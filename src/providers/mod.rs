@@ -4,6 +4,7 @@ mod call;
 mod declared;
 mod error;
 mod fetched;
+mod gemini;
 mod http;
 mod keys_config;
 mod kind;
@@ -29,7 +30,8 @@ pub use policy::{BreakerPolicy, Policy};
 use crate::generation::{Availability, Capabilities, Generation, GenerationRequest};
 
 /// Every kind of provider in this build. Adding one is a folder, a `mod` and a line here.
-pub const KINDS: &[Kind] = &[Kind::of::<local::Config>(), Kind::of::<openai_compat::Config>()];
+pub const KINDS: &[Kind] =
+    &[Kind::of::<gemini::Config>(), Kind::of::<local::Config>(), Kind::of::<openai_compat::Config>()];
 
 /// Something that makes pictures. Nothing else is ever asked of it.
 #[async_trait]

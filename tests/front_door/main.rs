@@ -12,11 +12,13 @@
 mod availability;
 mod bad_bodies;
 mod bad_input;
+mod broken_models;
 mod choosing;
 mod easel;
 mod fallback;
 mod leaving;
 mod local_engine;
+mod local_models;
 mod logs;
 mod shipped_config;
 mod shutdown;

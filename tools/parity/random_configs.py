@@ -20,6 +20,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch  # noqa: E402
 
 import pipelines  # noqa: E402
+import variations  # noqa: E402
 from pipelines import Run, Variation  # noqa: E402
 
 WORDS = "a the red cat dog squirrel painting of & it's , . ! ## 42 naïve 日本 <|endoftext|> (big:1.3) The OF".split()
@@ -126,6 +127,8 @@ def main() -> None:
     for i in range(arguments.seed, arguments.seed + arguments.count):
         for attempt in range(100):
             variation = draw(f"seed-{i}", i + 1_000_003 * attempt)
+            if i % 5 == 0:  # a few steps from pure noise, which the committed fixtures leave out (variations.py)
+                variation.scheduler = variations.ZERO_SNR
             try:
                 pipelines.write(variation, arguments.out)
             except (ValueError, RuntimeError, TypeError, NotImplementedError, IndexError, AttributeError) as error:

@@ -67,18 +67,54 @@ fn the_nearest_size_is_near() {
     assert_eq!(nearest(size(1500, 1000), &listed()), size(1536, 1024));
 }
 
+/// The limits of a model that makes any size of at least 655,360 pixels that is not too slim.
+fn large() -> Limits {
+    Limits {
+        size_multiple: Some(nonzero(16)),
+        max_side: Some(3840),
+        min_pixels: Some(655_360),
+        max_pixels: Some(8_294_400),
+        max_ratio: Some(nonzero(3)),
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn what_is_too_small_or_too_slim_is_refused_and_has_a_near_size() {
+    let limits = large();
+    assert_eq!(refusal(size(512, 512), &limits).unwrap(), "it makes at least 655360 pixels");
+    assert_eq!(refusal(size(3200, 1024), &limits).unwrap(), "its longer side is at most 3 times the shorter one");
+    assert_eq!(refusal(size(3072, 1024), &limits), None);
+    assert_eq!(nearest(size(512, 512), &limits), size(816, 816));
+    assert_eq!(nearest(size(8000, 100), &limits), size(3840, 1280));
+    let default = Some(size(1024, 1024));
+    assert_eq!(for_ratio(ratio(16, 9), &limits, default), size(1360, 768));
+    let slim = for_ratio(ratio(1, 9), &limits, default);
+    assert_eq!((slim.height.get() / slim.width.get(), refusal(slim, &limits)), (3, None));
+}
+
 fn limits() -> impl Strategy<Value = Limits> {
     let side = || prop::option::of(1..2000_u32);
     let multiple = prop::option::of(prop::sample::select(vec![1, 2, 8, 16, 64]));
-    (side(), side(), multiple, prop::option::of(1..4_000_000_u64)).prop_filter_map(
+    let pixels = (prop::option::of(1..4_000_000_u64), prop::option::of(1..4_000_000_u64), prop::option::of(1..5_u32));
+    (side(), side(), multiple, pixels).prop_filter_map(
         "no size is within them",
-        |(min_side, max_side, multiple, max_pixels)| {
+        |(min_side, max_side, multiple, (min_pixels, max_pixels, max_ratio))| {
             let step = multiple.unwrap_or(1);
-            let least = min_side.unwrap_or(1).div_ceil(step) * step;
-            let possible = max_side.is_none_or(|most| most >= least)
-                && max_pixels.is_none_or(|most| u64::from(least) * u64::from(least) <= most);
-            let size_multiple = multiple.map(nonzero);
-            possible.then_some(Limits { min_side, max_side, size_multiple, max_pixels, ..Limits::default() })
+            let fewest = min_pixels.map_or(1, |fewest| (1..).find(|side| side * side >= fewest).unwrap());
+            let least = u64::from(min_side.unwrap_or(1)).max(fewest).next_multiple_of(step.into());
+            let possible = max_side.is_none_or(|most| u64::from(most) >= least)
+                && max_pixels.is_none_or(|most| least * least <= most);
+            let (size_multiple, max_ratio) = (multiple.map(nonzero), max_ratio.map(nonzero));
+            possible.then_some(Limits {
+                min_side,
+                max_side,
+                size_multiple,
+                min_pixels,
+                max_pixels,
+                max_ratio,
+                ..Limits::default()
+            })
         },
     )
 }

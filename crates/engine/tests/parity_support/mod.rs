@@ -118,6 +118,17 @@ fn difference(name: &str, ours: &Tensor, theirs: &Tensor) -> f64 {
     (ours.to_kind(Kind::Double) - theirs.to_kind(Kind::Double)).abs().max().double_value(&[])
 }
 
+/// Whether libtorch turns random numbers into noise with AVX2. Without it, it takes another logarithm and cosine, so the
+/// same seed gives noise that differs in the last places, for diffusers as for us.
+#[expect(clippy::disallowed_methods, reason = "libtorch is told its instructions by the environment")]
+fn draws_with_avx2() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let has = std::is_x86_feature_detected!("avx2");
+    #[cfg(not(target_arch = "x86_64"))]
+    let has = false;
+    has && !std::env::var("ATEN_CPU_CAPABILITY").is_ok_and(|capability| capability == "default")
+}
+
 /// Everything the pipeline tells about a request.
 #[derive(Default)]
 pub struct Recorder {
@@ -221,12 +232,13 @@ impl Fixture {
         report
     }
 
-    /// The noise of the first run's seed, to the bit.
+    /// The noise of the first run's seed: to the bit where libtorch draws it with the vector instructions with which
+    /// the fixtures were drawn.
     pub fn check_noise(&self) -> Report {
         let mut report = Report::default();
         let theirs = self.tensor("noise");
         let ours = unit_noise(self.runs[0].seed, &theirs.size()).unwrap();
-        report.absolute("noise", &ours, theirs, 0.0);
+        report.relative("noise", &ours, theirs, if draws_with_avx2() { 0.0 } else { MODULE });
         report
     }
 

@@ -37,7 +37,7 @@ fn wrong_sections_are_told_with_their_key() {
         ),
         (
             with(&json!({ "id": "a", "limits": { "min_side": 9, "max_side": 8 } })),
-            "models.m.limits: no size is within min_side, max_side, max_pixels and size_multiple",
+            "models.m.limits: no size is within min_side, max_side, min_pixels, max_pixels and size_multiple",
         ),
         (
             with(&json!({ "id": "a", "limits": { "max_count": 0 } })),
