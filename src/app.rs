@@ -9,11 +9,12 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as HttpApp, HttpServer, web};
 
 use crate::api::{self, Admin, BodyMemory, Bounds, Hosts, InFlight, RateLimit, State};
-use crate::fetch::{Fetcher, NoOrigin, Origin, Rules};
+use crate::fetch::{Fetcher, Origin, Rules};
 use crate::gateway::{Gateway, Registered, Registry, Routing};
 use crate::generation::{FallbackPolicy, OnDisconnect, ProviderId};
+use crate::metrics::Metrics;
 use crate::nearest::nearest;
-use crate::providers::{BreakerPolicy, BuildError, Environment, KINDS, Kind, Policy, layers};
+use crate::providers::{BreakerPolicy, BuildError, Environment, KINDS, Kind, Policy, Prices, layers};
 use crate::settings::{self, Fallback, Problem, Settings};
 use crate::state::StateDb;
 
@@ -56,7 +57,8 @@ impl App {
     /// Builds the app and binds its address. Nothing is connected, started or read from the network.
     pub fn build(settings: Settings) -> Result<Self, Error> {
         let fetcher = Arc::new(fetcher(&settings)?);
-        let gateway = gateway(&settings, &fetcher)?;
+        let metrics = Metrics::new();
+        let gateway = gateway(&settings, &fetcher, &metrics)?;
         for problem in gateway.routing_problems() {
             tracing::warn!(problem, "[routing] names something that is not there");
         }
@@ -72,6 +74,7 @@ impl App {
             log_prompts: settings.log.prompts,
         };
         let state = State {
+            instance: uuid::Uuid::new_v4().to_string(),
             gateway,
             fetcher,
             bounds,
@@ -80,6 +83,7 @@ impl App {
             rate_limit: RateLimit::new(settings.limits.requests_per_minute, settings.limits.burst),
             body_memory: BodyMemory::new(server.body_memory),
             in_flight: Arc::new(InFlight::default()),
+            metrics,
         };
         Ok(Self { listener, state: web::Data::new(state), server })
     }
@@ -151,7 +155,7 @@ impl App {
 /// Everything that `App::build` would refuse, without binding.
 pub fn check(settings: &Settings) -> Result<Vec<String>, settings::Error> {
     let fetcher = Arc::new(fetcher(settings)?);
-    Ok(gateway(settings, &fetcher)?.routing_problems())
+    Ok(gateway(settings, &fetcher, &Metrics::new())?.routing_problems())
 }
 
 fn routes(config: &mut web::ServiceConfig) {
@@ -201,14 +205,13 @@ fn fetcher(settings: &Settings) -> Result<Fetcher, settings::Error> {
     let fetch = &settings.fetch;
     let mut allowed_origins = Vec::new();
     let mut problems = Vec::new();
-    for text in &fetch.allowed_origins {
+    for (index, text) in fetch.allowed_origins.iter().enumerate() {
         match text.parse::<Origin>() {
             Ok(origin) => allowed_origins.push(origin),
-            Err(error @ NoOrigin) => {
-                problems.push(
-                    Problem::new("fetch.allowed_origins", format!("`{text}` is no origin"))
-                        .with_hint(error.to_string()),
-                );
+            // Not repeated: what is no origin may carry a password.
+            Err(error) => {
+                let problem = Problem::new("fetch.allowed_origins", format!("entry {} is no origin", index + 1));
+                problems.push(problem.with_hint(error.to_string()));
             }
         }
     }
@@ -226,11 +229,12 @@ fn fetcher(settings: &Settings) -> Result<Fetcher, settings::Error> {
     }))
 }
 
-fn gateway(settings: &Settings, fetcher: &Arc<Fetcher>) -> Result<Gateway, settings::Error> {
+fn gateway(settings: &Settings, fetcher: &Arc<Fetcher>, metrics: &Metrics) -> Result<Gateway, settings::Error> {
     let mut problems = Vec::new();
     let mut providers = Vec::new();
+    let prices = prices(settings)?;
     for (id, section) in settings.providers.iter().filter(|(_, section)| section.enabled) {
-        match register(settings, id, section, fetcher) {
+        match register(settings, id, section, fetcher, &prices, metrics) {
             Ok(provider) => providers.push(provider),
             Err(problem) => problems.push(problem),
         }
@@ -254,11 +258,18 @@ fn gateway(settings: &Settings, fetcher: &Arc<Fetcher>) -> Result<Gateway, setti
     Ok(Gateway::new(Registry::new(providers), routing, store))
 }
 
+/// The compiled-in prices and over them the owner's.
+fn prices(settings: &Settings) -> Result<Prices, Problem> {
+    Prices::read(&settings.costs.tables()?).map_err(|error| Problem::new("costs.prices", error.to_string()))
+}
+
 fn register(
     settings: &Settings,
     id: &str,
     section: &settings::Provider,
     fetcher: &Arc<Fetcher>,
+    prices: &Prices,
+    metrics: &Metrics,
 ) -> Result<Registered, Problem> {
     let kind = kind(id, section.kind.as_deref().unwrap_or_default())?;
     let environment = Environment {
@@ -276,7 +287,8 @@ fn register(
             Problem::new(format!("providers.{id}.config{separator}{key}"), message)
         }
     })?;
-    let wrapped = layers::wrap(&provider_id, built, &policy(&section.policy));
+    let prices = prices.of(&provider_id, kind.name);
+    let wrapped = layers::wrap(&provider_id, built, &policy(&section.policy), prices, &metrics.provider(id));
     Ok(Registered {
         id: provider_id,
         kind: kind.name,

@@ -8,6 +8,7 @@ pub mod container;
 pub mod fetch;
 pub mod gateway;
 pub mod generation;
+pub mod metrics;
 mod nearest;
 pub mod providers;
 pub mod secret;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// `{ env = "NAME" }` in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,10 @@ pub struct SecretRef {
     /// The environment variable that holds the secret.
     pub env: String,
 }
+
+/// `[{ env = "NAME" }, …]` in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretRefs(pub Vec<SecretRef>);
 
 /// Written by hand, so that a secret that stands where its variable's name belongs is not repeated in the error.
 impl<'de> Deserialize<'de> for SecretRef {
@@ -57,6 +61,49 @@ impl<'de> Visitor<'de> for Reference {
         let is_name =
             |name: &String| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         env.filter(is_name).map(|env| SecretRef { env }).ok_or_else(|| A::Error::custom(SHAPE))
+    }
+}
+
+/// Written by hand for the same reason.
+impl<'de> Deserialize<'de> for SecretRefs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(References)
+    }
+}
+
+struct References;
+
+const SHAPES: &str = "secrets are written [{ env = \"NAME\" }, …], never by their values";
+
+impl<'de> Visitor<'de> for References {
+    type Value = SecretRefs;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(SHAPES)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<SecretRefs, E> {
+        Err(E::custom(SHAPES))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<SecretRefs, E> {
+        Err(E::custom(SHAPES))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<SecretRefs, E> {
+        Err(E::custom(SHAPES))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<SecretRefs, E> {
+        Err(E::custom(SHAPES))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<SecretRefs, A::Error> {
+        let mut all = Vec::new();
+        while let Some(item) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(SecretRefs(all))
     }
 }
 

@@ -22,11 +22,12 @@ const ROOMS: &[Room] = &[
     Room { place: "lib.rs", may: &[] },
     Room {
         place: "app.rs",
-        may: &["api", "fetch", "gateway", "generation", "nearest", "providers", "settings", "state"],
+        may: &["api", "fetch", "gateway", "generation", "metrics", "nearest", "providers", "settings", "state"],
     },
     Room { place: "settings/", may: &["nearest", "secret"] },
     Room { place: "secret.rs", may: &[] },
     Room { place: "nearest.rs", may: &[] },
+    Room { place: "metrics/", may: &[] },
     Room { place: "telemetry.rs", may: &["settings::Log", "settings::LogFormat", "settings::LogLevel"] },
     Room { place: "state.rs", may: &["gateway::CurrentStore", "gateway::StoreError"] },
     Room { place: "generation/", may: &[] },
@@ -35,21 +36,24 @@ const ROOMS: &[Room] = &[
     Room { place: "fetch/", may: &["container", "generation", "tls"] },
     Room {
         place: "api/",
-        may: &["container", "fetch", "gateway", "generation", "nearest", "providers::ErrorKind", "secret"],
+        may: &["container", "fetch", "gateway", "generation", "metrics", "nearest", "providers::ErrorKind", "secret"],
     },
-    Room { place: "gateway/", may: &["generation", "nearest", "providers"] },
+    Room { place: "gateway/", may: &["generation", "metrics", "nearest", "providers"] },
     Room { place: "providers/", may: &["container", "fetch", "generation", "nearest", "secret", "tls"] },
+    Room { place: "providers/layers/", may: &["container", "generation", "metrics", "providers"] },
+    Room { place: "providers/scripted.rs", may: &["generation", "metrics", "providers"] },
 ];
 
 /// The folders of `src/providers/` that are one provider each; none may name another.
-const PROVIDERS: &[&str] = &["gemini", "local", "openai_compat"];
+const PROVIDERS: &[&str] = &["gemini", "local", "openai_compat", "runware"];
 
 /// Libraries that only some places may name.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("actix_web", &["api/", "app.rs", "cli.rs"]),
     ("utoipa", &["api/"]),
     ("utoipa_actix_web", &["api/", "app.rs"]),
-    ("governor", &["api/"]),
+    ("governor", &["api/", "providers/layers/"]),
+    ("prometheus_client", &["metrics/"]),
     ("clap", &["main.rs", "cli.rs"]),
     ("figment", &["settings/"]),
     ("secrecy", &["secret.rs"]),

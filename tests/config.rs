@@ -88,6 +88,14 @@ fn what_cannot_be_is_said_with_its_key_its_origin_and_the_nearest() {
         ("EASEL_ROUTING__FALLBACK", "maybe", &["routing.fallback", "auto, never"]),
         ("EASEL_SERVER__ADDRESS", "here", &["server.address: `here` is no address", "EASEL_SERVER__ADDRESS"]),
         ("EASEL_SERVER__JSON_LIMIT", "1 MB", &["server.json_limit", "MiB"]),
+        ("EASEL_FETCH__MAX_BYTES", "20 MB", &["fetch.max_bytes", "MiB"]),
+        ("EASEL_FETCH__TIMEOUT", "0s", &["fetch.timeout: must be longer"]),
+        ("EASEL_FETCH__MAX_REDIRECTS", "21", &["fetch.max_redirects: must be at most 20"]),
+        (
+            "EASEL_FETCH__ALLOWED_ORIGINS",
+            "[\"http://10.0.0.7:9000\", \"http://10.0.0.7:9000/pictures\"]",
+            &["fetch.allowed_origins: entry 2 is no origin", "EASEL_FETCH__ALLOWED_ORIGINS", "such as"],
+        ),
         ("EASEL_LIMITS__BURST", "0", &["limits.burst: must be at least 1"]),
         (
             "EASEL_PROVIDERS__NEW__KIND",
@@ -98,6 +106,11 @@ fn what_cannot_be_is_said_with_its_key_its_origin_and_the_nearest() {
         ("EASEL_PROVIDERS__OPENAI__POLICY__ATTEMPTS", "11", &["providers.openai.policy.attempts", "from 1 to 10"]),
         ("EASEL_PROVIDERS__OPENAI__CONFIG__BASE_URI", "x", &["providers.openai.config.base_uri", "base_url"]),
         ("EASEL_ROUTING__DEFAULT_PROVIDER", "opnai", &["routing", "opnai"]),
+        (
+            "EASEL_COSTS__PRICES",
+            "/nowhere/p.toml",
+            &["costs.prices: cannot read /nowhere/p.toml", "EASEL_COSTS__PRICES"],
+        ),
     ] {
         let said = said(name, value);
         for part in parts {
@@ -116,7 +129,11 @@ fn what_cannot_be_is_said_with_its_key_its_origin_and_the_nearest() {
 
 #[test]
 fn a_secret_in_the_wrong_place_is_refused_without_being_repeated() {
-    for name in ["EASEL_SERVER__ADMIN_TOKEN", "EASEL_PROVIDERS__OPENAI__CONFIG__API_KEY"] {
+    for name in [
+        "EASEL_SERVER__ADMIN_TOKEN",
+        "EASEL_PROVIDERS__OPENAI__CONFIG__API_KEY",
+        "EASEL_PROVIDERS__OPENAI__CONFIG__API_KEYS",
+    ] {
         for secret in ["sk-canary-91c2", "9127364590", "{ value = \"sk-canary-91c2\" }", "{ env = \"sk-canary-91c2\" }"]
         {
             let said = refused(&easel(&["config", "check"], &[(name, secret)]));
@@ -129,11 +146,69 @@ fn a_secret_in_the_wrong_place_is_refused_without_being_repeated() {
 }
 
 #[test]
+fn several_keys_stand_in_the_place_of_one_and_are_shown_by_their_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path =
+        file(folder.path(), "[providers.openai.config]\napi_keys = [{ env = \"KEY_A\" }, { env = \"KEY_B\" }]\n");
+    let environment = [("EASEL_CONFIG", path.as_str()), ("KEY_A", "canary-1a"), ("KEY_B", "canary-2b")];
+    assert!(easel(&["config", "check"], &environment).status.success());
+    let shown = stdout(&easel(&["config", "show"], &environment));
+    let line = "providers.openai.config.api_keys = [{\"env\":\"KEY_A\"},{\"env\":\"KEY_B\"}]  (set)";
+    assert!(shown.lines().any(|shown| shown == line), "{shown}");
+    let one_unset = stdout(&easel(&["config", "show"], &environment[..2]));
+    assert!(one_unset.contains("{\"env\":\"KEY_B\"}]  (not set)"), "{one_unset}");
+    assert!(!shown.contains("canary"), "{shown}");
+    let keys = |value: &str| {
+        let output = easel(&["config", "check"], &[("EASEL_PROVIDERS__OPENAI__CONFIG__API_KEYS", value)]);
+        refused(&output)
+    };
+    assert!(keys("[{ env = \"A\" }, { env = \"A\" }]").contains("it names A twice"));
+    assert!(keys("[]").contains("it names no key"));
+    let listed = keys("[\"sk-canary-91c2\"]");
+    assert!(listed.contains("{ env = \"NAME\" }") && !listed.contains("canary"), "{listed}");
+    let set = [("EASEL_PROVIDERS__OPENAI__CONFIG__API_KEYS", "[\"sk-canary-91c2\"]")];
+    let shown = stdout(&easel(&["config", "show"], &set));
+    assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[test]
+fn what_a_policy_cannot_be_is_said_with_its_key() {
+    for (key, value, part) in [
+        ("BURST", "0", "policy.burst: must be at least 1"),
+        ("BREAKER__RATIO", "1.5", "policy.breaker.ratio: must be from 0 to 1"),
+        ("BREAKER__RATIO", "-1", "policy.breaker.ratio: must be from 0 to 1"),
+        ("BREAKER__WINDOW", "0s", "policy.breaker.window: must be longer than nothing"),
+        ("BREAKER__MIN_REQUESTS", "0", "policy.breaker.min_requests: must be at least 1"),
+        ("BREAKER__COOLDOWN", "0s", "policy.breaker.cooldown: must be longer than nothing"),
+        ("BREAKER__MAX_COOLDOWN", "1s", "policy.breaker.max_cooldown: must be at least cooldown"),
+        ("BREAKER__FAILURE", "3", "did you mean `failures`?"),
+        ("MAX_WAIT", "5", "policy.max_wait"),
+        ("ON_DISCONNECT", "maybe", "cancel, finish"),
+    ] {
+        let name = format!("EASEL_PROVIDERS__OPENAI__POLICY__{key}");
+        let said = refused(&easel(&["config", "check"], &[(&name, value)]));
+        assert!(said.contains(part), "{name}={value}\nsays: {said}");
+    }
+    let good = [
+        ("EASEL_PROVIDERS__OPENAI__POLICY__BREAKER__RATIO", "1"),
+        ("EASEL_PROVIDERS__OPENAI__POLICY__BREAKER__FAILURES", "0"),
+        ("EASEL_PROVIDERS__OPENAI__POLICY__REQUESTS_PER_MINUTE", "50"),
+        ("EASEL_PROVIDERS__OPENAI__POLICY__ON_DISCONNECT", "finish"),
+    ];
+    let output = easel(&["config", "check"], &good);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 fn a_disabled_section_needs_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
+    let enabled = |arguments: &[&str]| {
+        let said = stdout(&easel(arguments, &[]));
+        let count = said.strip_prefix("the settings are good: ").and_then(|said| said.split_once(' '));
+        count.and_then(|(count, _)| count.parse::<u32>().ok()).unwrap_or_else(|| panic!("{said}"))
+    };
     let path = file(folder.path(), "[providers.local]\nenabled = false\n[providers.other]\nenabled = false\n");
-    let output = easel(&["config", "check", "--config", &path], &[]);
-    assert_eq!(stdout(&output), "the settings are good: 1 providers are enabled\n");
+    assert_eq!(enabled(&["config", "check", "--config", &path]), enabled(&["config", "check"]) - 1);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use actix_web::body::{BodySize, MessageBody};
 use base64_simd::STANDARD;
 use bytes::Bytes;
 
+use crate::generation::ImageData;
+
 /// Bytes of a picture that are encoded at a time; a multiple of 3, so that only the last piece is padded.
 const PIECE: usize = 48 * 1024;
 
@@ -21,6 +23,13 @@ pub(super) enum Segment {
     Text(Bytes),
     /// Sent as base64.
     Base64(Bytes),
+}
+
+impl From<&ImageData> for Segment {
+    /// A picture in base64, encoded only if it is not yet.
+    fn from(data: &ImageData) -> Self {
+        data.base64_text().map_or_else(|| Self::Base64(data.file()), |text| Self::Text(text.clone()))
+    }
 }
 
 /// The answer.
@@ -58,7 +67,14 @@ impl MessageBody for AnswerBody {
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         Poll::Ready(match self.segments.pop_front() {
             None => None,
-            Some(Segment::Text(text)) => Some(Ok(text)),
+            Some(Segment::Text(mut text)) => {
+                // In pieces, too: what is handed over at once is copied at once.
+                let piece = text.split_to(PIECE.min(text.len()));
+                if !text.is_empty() {
+                    self.segments.push_front(Segment::Text(text));
+                }
+                Some(Ok(piece))
+            }
             Some(Segment::Base64(mut bytes)) => {
                 let piece = bytes.split_to(PIECE.min(bytes.len()));
                 if !bytes.is_empty() {

@@ -31,9 +31,16 @@ pub async fn edge(
         request_id: id.as_str().to_owned(),
         since,
     });
-    let is_health = matches!(request.path(), "/healthz" | "/readyz");
-    let line =
-        Line { method, path, request_id: id.as_str().to_owned(), started: since, quiet: is_health, answered: false };
+    let is_health = matches!(request.path(), "/healthz" | "/readyz" | "/metrics");
+    let counted = state.metrics.http(request.match_pattern());
+    let line = Line {
+        method,
+        path,
+        request_id: id.as_str().to_owned(),
+        started: since,
+        quiet: is_health,
+        counted: Some(counted),
+    };
     if request.method() == Method::HEAD {
         // A HEAD is routed as its GET; the encoder leaves the body out.
         request.head_mut().method = Method::GET;

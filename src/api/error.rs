@@ -95,6 +95,7 @@ codes! {
     ProviderRateLimited "provider_rate_limited" SERVICE_UNAVAILABLE "The provider takes no more requests for now",
     ProviderOverloaded "provider_overloaded" SERVICE_UNAVAILABLE "The provider has too much to do",
     ProviderUnavailable "provider_unavailable" SERVICE_UNAVAILABLE "The provider cannot be reached",
+    LoopDetected "loop_detected" LOOP_DETECTED "The request went in a circle",
     Overloaded "overloaded" SERVICE_UNAVAILABLE "Easel has too much to do",
     Draining "draining" SERVICE_UNAVAILABLE "Easel is shutting down",
     ProviderTimeout "provider_timeout" GATEWAY_TIMEOUT "The provider did not answer in time",

@@ -15,7 +15,9 @@ impl From<gateway::Error> for ApiError {
             E::UnknownModel { candidates, .. } => named(Code::UnknownModel, detail, candidates),
             E::NotInstalled { remedy, .. } => Self::new(Code::NotInstalled, detail, remedy),
             E::NothingAvailable { attempts, remedies } => {
-                Self::new(Code::NothingAvailable, detail, all_remedies(&remedies)).with_attempts(attempts)
+                let delay = remedies.iter().filter_map(|remedy| remedy.retry_after).min();
+                let hint = all_remedies(&remedies);
+                Self::new(Code::NothingAvailable, detail, hint).with_attempts(attempts).with_retry_after(delay)
             }
             E::Unsupported { fields, attempts, .. } => {
                 let hint = format!("change or leave out {}, or name another provider", fields.join(", "));

@@ -17,6 +17,7 @@ mod hosts;
 mod image_models;
 mod in_flight;
 mod json;
+mod metrics;
 pub mod openapi;
 mod problem;
 mod provider_health;
@@ -26,6 +27,7 @@ mod request_id;
 mod state;
 mod summary;
 mod unrouted;
+mod via;
 
 pub use auth::Admin;
 pub use body_memory::BodyMemory;
@@ -48,6 +50,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(current_model::set)
         .service(health::alive)
         .service(health::ready)
+        .service(metrics::read)
         .service(health::root);
 }
 

@@ -76,6 +76,8 @@ errors! {
     OpenErrors:;
     /// The errors of a list.
     ListErrors: RateLimited UnknownField InvalidField ConflictingFields;
+    /// The errors of `/metrics`.
+    MetricsErrors: Unauthorized AdminOnly;
     /// The errors of `/readyz`.
     ReadyErrors: NothingAvailable;
     /// The errors of the current model.
@@ -85,7 +87,8 @@ errors! {
     GenerateErrors: InvalidJson UnknownProvider UnknownModel BodyTimeout BodyTooLarge UnsupportedMediaType UnknownField
         MissingField InvalidField ConflictingFields Unsupported InvalidRequest ContentRejected NotInstalled RateLimited
         ProviderUnauthorized ProviderModelNotFound ProviderNoImage ProviderProtocol NothingAvailable ProviderQuota
-        ProviderRateLimited ProviderOverloaded ProviderUnavailable Overloaded ProviderTimeout DeadlineExceeded;
+        ProviderRateLimited ProviderOverloaded ProviderUnavailable Overloaded ProviderTimeout DeadlineExceeded
+        LoopDetected;
 }
 
 /// One response for each status, naming the codes that it may carry.

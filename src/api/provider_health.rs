@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::State;
 use super::openapi::PlainErrors;
-use crate::gateway::ProviderHealth;
+use crate::gateway::{BreakerState, Headroom, ProviderHealth};
 use crate::generation::Availability;
 
 /// How each provider fares, in the order in which they are tried.
@@ -34,18 +34,51 @@ struct ProviderHealthView {
     /// What to do about it.
     #[schema(required)]
     setup: Option<String>,
-    /// Whether repeated failures hold requests back. Always `null`: this build has no breaker.
+    /// Whether repeated failures hold requests back; `null` where the provider's policy has no breaker.
     #[schema(required)]
-    breaker: Option<String>,
-    /// What is left of a rate limit. Always `null`: this build keeps none for providers.
-    #[schema(required)]
-    rate_limit: Option<String>,
+    breaker: Option<BreakerView>,
+    /// What is left of the limits under which it is asked.
+    rate_limit: RateLimitView,
     /// Turns that made the pictures, since the process started.
     succeeded: u64,
     /// Turns that failed, since the process started.
     failed: u64,
     /// Its last turns, the latest first.
     recent: Vec<TurnView>,
+}
+
+/// Whether repeated failures hold requests back.
+#[derive(Debug, Serialize, ToSchema)]
+struct BreakerView {
+    /// `closed`: requests go through. `open`: they are held back. `half_open`: one is let through to see whether the
+    /// failures have passed.
+    state: &'static str,
+    /// While open: when it will be half open, in milliseconds since 1970.
+    #[schema(required)]
+    until_ms: Option<u64>,
+}
+
+/// What is left of the limits under which a provider is asked: our own, and those that it told us of.
+#[derive(Debug, Serialize, ToSchema)]
+struct RateLimitView {
+    /// Upstream calls that a minute may have; `null`: any number.
+    #[schema(required)]
+    requests_per_minute: Option<u32>,
+    /// Calls that could be made at once now, under that limit.
+    #[schema(required)]
+    requests_left: Option<u32>,
+    /// Upstream calls that may be in flight; `null`: any number.
+    #[schema(required)]
+    max_concurrent: Option<u32>,
+    /// How many more could be in flight now, under that limit.
+    #[schema(required)]
+    places_left: Option<u32>,
+    /// Requests that wait for their turn.
+    waiting: u32,
+    /// Keys that take turns; 1 also where no key is asked for.
+    keys: u32,
+    /// Keys that rest because the provider limited or refused them.
+    keys_resting: u32,
 }
 
 /// One turn of a provider.
@@ -82,12 +115,30 @@ impl From<ProviderHealth> for ProviderHealthView {
             reason,
             reason_code,
             setup,
-            breaker: None,
-            rate_limit: None,
+            breaker: health.breaker.map(BreakerView::from),
+            rate_limit: RateLimitView::from(health.headroom),
             succeeded: health.succeeded,
             failed: health.failed,
             recent: turns.collect(),
         }
+    }
+}
+
+impl From<BreakerState> for BreakerView {
+    fn from(breaker: BreakerState) -> Self {
+        match breaker {
+            BreakerState::Closed => Self { state: "closed", until_ms: None },
+            BreakerState::Open(left) => Self { state: "open", until_ms: Some(unix_ms(SystemTime::now() + left)) },
+            BreakerState::HalfOpen | BreakerState::Probing => Self { state: "half_open", until_ms: None },
+        }
+    }
+}
+
+impl From<Headroom> for RateLimitView {
+    fn from(headroom: Headroom) -> Self {
+        let Headroom { requests_per_minute, requests_left, max_concurrent, places_left, waiting, keys, keys_resting } =
+            headroom;
+        Self { requests_per_minute, requests_left, max_concurrent, places_left, waiting, keys, keys_resting }
     }
 }
 

@@ -10,9 +10,12 @@ use super::in_flight::InFlight;
 use super::rate_limit::RateLimit;
 use crate::fetch::Fetcher;
 use crate::gateway::Gateway;
+use crate::metrics::Metrics;
 
 /// Everything that a request meets.
 pub struct State {
+    /// The id of this very process, by which it knows a request that comes back to it.
+    pub instance: String,
     /// Decides and does.
     pub gateway: Gateway,
     /// Fetches the pictures that a request names by URL.
@@ -29,6 +32,8 @@ pub struct State {
     pub body_memory: BodyMemory,
     /// What runs now.
     pub in_flight: Arc<InFlight>,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// How much one request may ask.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::generation::{Attempt, AttemptOutcome};
+use crate::metrics::HttpTurn;
 
 /// What a handler leaves for the log line of its request.
 #[derive(Debug, Clone, Default)]
@@ -13,25 +14,29 @@ pub(super) struct Summary {
     pub(super) model: Option<String>,
     /// What became of each candidate.
     pub(super) attempts: Option<String>,
+    /// What the pictures cost in US dollars, where known.
+    pub(super) cost_usd: Option<f64>,
     /// What the pictures show; only where the settings ask for it.
     pub(super) prompt: Option<String>,
 }
 
 /// One request on its way; says so when it is dropped before it was answered.
-#[derive(Debug)]
 pub(super) struct Line {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) request_id: String,
     pub(super) started: Instant,
     pub(super) quiet: bool,
-    pub(super) answered: bool,
+    /// Its place in the figures, until it is answered.
+    pub(super) counted: Option<HttpTurn>,
 }
 
 impl Line {
     /// Writes the line of an answered request.
     pub(super) fn answered(mut self, status: u16, code: Option<&str>, summary: &Summary) {
-        self.answered = true;
+        if let Some(counted) = self.counted.take() {
+            counted.answered(status);
+        }
         let duration_ms = milliseconds(self.started);
         // A macro, because a level must be known when it is compiled.
         macro_rules! line {
@@ -47,6 +52,7 @@ impl Line {
                     provider = summary.provider.as_deref(),
                     model = summary.model.as_deref(),
                     attempts = summary.attempts.as_deref(),
+                    cost_usd = summary.cost_usd,
                     prompt = summary.prompt.as_deref(),
                     "answered"
                 )
@@ -58,7 +64,7 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if !self.answered {
+        if self.counted.is_some() {
             tracing::info!(
                 target: "easel::request",
                 method = %self.method,

@@ -1,90 +1,85 @@
 //! JPEG (ITU-T T.81): marker segments, entropy-coded scans between them, up to the end-of-image marker.
 
-use super::{Broken, size_of, take, take_slice};
+use super::reader::Source;
+use super::{Broken, Depth, size_of};
 use crate::generation::ImageSize;
 
-pub(super) const MAGIC: &[u8] = b"\xff\xd8\xff";
+pub(super) const MAGIC: &[u8; 3] = b"\xff\xd8\xff";
 
 const END_OF_IMAGE: u8 = 0xD9;
 const START_OF_SCAN: u8 = 0xDA;
 
-/// A marker and, where it has one, its segment.
-struct Segment<'a> {
-    marker: u8,
-    body: &'a [u8],
-    rest: &'a [u8],
-}
-
-/// The size in the frame header, which comes before the first scan.
-pub(super) fn size(bytes: &[u8]) -> Result<ImageSize, Broken> {
-    let (_, mut rest) = take::<2>(bytes)?;
-    loop {
-        let segment = segment(rest)?;
-        if is_frame(segment.marker) {
-            let (_precision, body) = take::<1>(segment.body)?;
-            let (height, body) = take::<2>(body)?;
-            let (width, _) = take::<2>(body)?;
-            return size_of(u16::from_be_bytes(width).into(), u16::from_be_bytes(height).into());
-        }
-        if matches!(segment.marker, START_OF_SCAN | END_OF_IMAGE) {
-            return Err(Broken::Malformed("there is no frame header"));
-        }
-        rest = segment.rest;
-    }
-}
-
-/// The size, after every segment and scan up to the end.
-pub(super) fn walk(bytes: &[u8]) -> Result<ImageSize, Broken> {
-    let size = size(bytes)?;
-    let (_, mut rest) = take::<2>(bytes)?;
+/// The size in the frame header, which comes before the first scan; of a whole walk, after every segment and scan up to
+/// the end.
+pub(super) fn walk(file: &mut impl Source, depth: Depth) -> Result<ImageSize, Broken> {
+    file.take_array::<2>()?;
+    let mut size = None;
     let mut has_scan = false;
+    let mut next = marker(file)?;
     loop {
-        let segment = segment(rest)?;
-        rest = match segment.marker {
-            END_OF_IMAGE if has_scan => return Ok(size),
-            END_OF_IMAGE => return Err(Broken::Malformed("there is no picture in it")),
-            START_OF_SCAN => {
-                has_scan = true;
-                after_scan(segment.rest)?
+        let marker = next;
+        match (marker, size) {
+            (START_OF_SCAN | END_OF_IMAGE, None) => return Err(Broken::Malformed("there is no frame header")),
+            (END_OF_IMAGE, Some(size)) if has_scan => return Ok(size),
+            (END_OF_IMAGE, Some(_)) => return Err(Broken::Malformed("there is no picture in it")),
+            _ => {}
+        }
+        if stands_alone(marker) {
+            next = self::marker(file)?;
+            continue;
+        }
+        let length = u16::from_be_bytes(file.take_array()?);
+        let mut left = u64::from(length.checked_sub(2).ok_or(Broken::Malformed("a segment has no length"))?);
+        if is_frame(marker) && size.is_none() {
+            left = left.checked_sub(5).ok_or(Broken::CutOff)?;
+            let [_precision] = file.take_array()?;
+            let (height, width) = (u16::from_be_bytes(file.take_array()?), u16::from_be_bytes(file.take_array()?));
+            let found = size_of(width.into(), height.into())?;
+            if depth == Depth::Header {
+                return Ok(found);
             }
-            _ => segment.rest,
-        };
+            size = Some(found);
+        }
+        file.pass(left, |_| {})?;
+        has_scan |= marker == START_OF_SCAN;
+        next = if marker == START_OF_SCAN { pass_scan(file)? } else { self::marker(file)? };
     }
 }
 
-fn segment(bytes: &[u8]) -> Result<Segment<'_>, Broken> {
-    let ([prefix], mut rest) = take::<1>(bytes)?;
-    if prefix != 0xFF {
+/// The next marker; any number of 0xFF may fill the space before it.
+fn marker(file: &mut impl Source) -> Result<u8, Broken> {
+    if file.take_array()? != [0xFF] {
         return Err(Broken::Malformed("a marker is missing"));
     }
-    let marker = loop {
-        let ([byte], after) = take::<1>(rest)?;
-        rest = after;
-        // Any number of 0xFF may fill the space before a marker.
+    loop {
+        let [byte] = file.take_array()?;
         if byte != 0xFF {
-            break byte;
+            return Ok(byte);
         }
-    };
-    if marker == END_OF_IMAGE || marker == 0x01 || (0xD0..=0xD8).contains(&marker) {
-        return Ok(Segment { marker, body: &[], rest });
     }
-    let (length, rest) = take::<2>(rest)?;
-    let length = usize::from(u16::from_be_bytes(length));
-    let (body, rest) = take_slice(rest, length.checked_sub(2).ok_or(Broken::Malformed("a segment has no length"))?)?;
-    Ok(Segment { marker, body, rest })
 }
 
-/// What follows the entropy-coded data: the first 0xFF that is neither stuffing nor a restart marker.
-fn after_scan(bytes: &[u8]) -> Result<&[u8], Broken> {
-    let mut from = 0;
+/// Goes over the entropy-coded data and the marker that ends it: what follows a 0xFF and is neither stuffing nor a
+/// restart.
+fn pass_scan(file: &mut impl Source) -> Result<u8, Broken> {
     loop {
-        let rest = bytes.get(from..).ok_or(Broken::CutOff)?;
-        let at = from + memchr::memchr(0xFF, rest).ok_or(Broken::CutOff)?;
-        match bytes.get(at + 1).ok_or(Broken::CutOff)? {
-            0x00 | 0xD0..=0xD7 => from = at + 2,
-            _ => return bytes.get(at..).ok_or(Broken::CutOff),
+        let available = file.available()?;
+        let (passed, found) = match memchr::memchr(0xFF, available) {
+            Some(at) => (at, true),
+            None => (available.len(), false),
+        };
+        file.consume(passed);
+        if found {
+            match marker(file)? {
+                0x00 | 0xD0..=0xD7 => {}
+                marker => return Ok(marker),
+            }
         }
     }
+}
+
+fn stands_alone(marker: u8) -> bool {
+    marker == 0x01 || (0xD0..=0xD8).contains(&marker)
 }
 
 /// `SOF0` to `SOF15`, without the three markers in between that are none.

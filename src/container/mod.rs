@@ -2,6 +2,7 @@
 
 mod jpeg;
 mod png;
+mod reader;
 #[cfg(test)]
 pub(crate) mod sample;
 mod webp;
@@ -9,7 +10,10 @@ mod webp;
 #[cfg(test)]
 mod tests;
 
-use crate::generation::{ImageFormat, ImageSize};
+use std::io::BufRead;
+
+use crate::generation::{ImageData, ImageFormat, ImageSize};
+use reader::{Base64Reader, Source as _};
 
 /// What a file says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,9 @@ pub enum Broken {
     /// It ends early.
     #[error("is cut off")]
     CutOff,
+    /// It came as base64 and is none.
+    #[error("is not base64")]
+    NotBase64,
     /// A checksum does not fit its bytes.
     #[error("is damaged: a checksum is wrong")]
     Checksum,
@@ -37,22 +44,57 @@ pub enum Broken {
     Malformed(&'static str),
 }
 
+/// How far a file is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Up to its size.
+    Header,
+    /// To its end.
+    Whole,
+}
+
 /// The format and size, from the first bytes alone as far as the format allows.
 pub fn identify(bytes: &[u8]) -> Result<Found, Broken> {
-    let (format, size) = match format(bytes)? {
-        ImageFormat::Png => (ImageFormat::Png, png::size(bytes)?),
-        ImageFormat::Jpeg => (ImageFormat::Jpeg, jpeg::size(bytes)?),
-        ImageFormat::Webp => (ImageFormat::Webp, webp::size(bytes)?),
-    };
-    Ok(Found { format, size })
+    look(bytes, Depth::Header)
 }
 
 /// The same after going through the container to its end.
 pub fn walk(bytes: &[u8]) -> Result<Found, Broken> {
-    let (format, size) = match format(bytes)? {
-        ImageFormat::Png => (ImageFormat::Png, png::walk(bytes)?),
-        ImageFormat::Jpeg => (ImageFormat::Jpeg, jpeg::walk(bytes)?),
-        ImageFormat::Webp => (ImageFormat::Webp, webp::walk(bytes)?),
+    look(bytes, Depth::Whole)
+}
+
+/// The format and size of an encoded picture, from its first bytes alone as far as the format allows.
+pub fn identify_data(data: &ImageData) -> Result<Found, Broken> {
+    match data.base64_text() {
+        None => identify(&data.file()),
+        Some(text) => look(Base64Reader::new(text), Depth::Header),
+    }
+}
+
+/// The same after going through the container to its end, and through all of the base64 where that is what it is.
+pub fn walk_data(data: &ImageData) -> Result<Found, Broken> {
+    let Some(text) = data.base64_text() else { return walk(&data.file()) };
+    let mut reader = Base64Reader::new(text);
+    let found = look(&mut reader, Depth::Whole)?;
+    // What follows the picture is no harm, but it must be base64.
+    loop {
+        let left = reader.fill_buf().map_err(|_| Broken::NotBase64)?.len();
+        if left == 0 {
+            return Ok(found);
+        }
+        reader.consume(left);
+    }
+}
+
+fn look(mut file: impl BufRead, depth: Depth) -> Result<Found, Broken> {
+    let format = match file.available() {
+        Err(Broken::CutOff) => return Err(Broken::UnknownFormat),
+        available => format(available?)?,
+    };
+    let size = match format {
+        ImageFormat::Png => png::walk(&mut file, depth)?,
+        ImageFormat::Jpeg => jpeg::walk(&mut file, depth)?,
+        ImageFormat::Webp => webp::walk(&mut file, depth)?,
     };
     Ok(Found { format, size })
 }
@@ -72,15 +114,4 @@ fn format(bytes: &[u8]) -> Result<ImageFormat, Broken> {
 /// A size of which neither side may be 0.
 fn size_of(width: u32, height: u32) -> Result<ImageSize, Broken> {
     ImageSize::new(width, height).ok_or(Broken::Malformed("a side is 0"))
-}
-
-/// The first `N` bytes and the rest.
-fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), Broken> {
-    let (head, rest) = bytes.split_first_chunk::<N>().ok_or(Broken::CutOff)?;
-    Ok((*head, rest))
-}
-
-/// The first `length` bytes and the rest.
-fn take_slice(bytes: &[u8], length: usize) -> Result<(&[u8], &[u8]), Broken> {
-    bytes.split_at_checked(length).ok_or(Broken::CutOff)
 }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::sample::encoded;
-use super::{Broken, Found, identify, walk};
-use crate::generation::{ImageFormat, ImageSize};
+use super::{Broken, Found, identify, identify_data, walk, walk_data};
+use crate::generation::{ImageData, ImageFormat, ImageSize};
 
 const FORMATS: [ImageFormat; 3] = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Webp];
 
@@ -30,6 +30,65 @@ fn a_picture_that_is_cut_anywhere_is_not_whole() {
             assert!(walk(&bytes[..length]).is_err(), "{format:?} cut to {length} of {}", bytes.len());
         }
     }
+}
+
+/// The picture as base64 of its file.
+fn as_base64(file: &[u8]) -> ImageData {
+    ImageData::from_base64(base64_simd::STANDARD.encode_to_string(file).into())
+}
+
+#[test]
+fn base64_is_walked_like_the_file_behind_it() {
+    // Larger than a piece, so that chunks and markers fall on the seams.
+    let size = ImageSize::new(400, 300).unwrap();
+    for format in FORMATS {
+        let file = noisy(size, format);
+        assert!(file.len() > 100_000, "{format:?} {}", file.len());
+        let found = Ok(Found { format, size });
+        assert_eq!(walk_data(&as_base64(&file)), found);
+        assert_eq!(identify_data(&as_base64(&file)), found);
+        assert_eq!(walk_data(&ImageData::from(file.clone())), found);
+        assert_eq!(as_base64(&file), ImageData::from(file.clone()));
+        for cut in [3, 30, file.len() / 2, file.len() - 2] {
+            assert!(walk_data(&as_base64(&file[..cut])).is_err(), "{format:?} cut to {cut}");
+        }
+        let text = base64_simd::STANDARD.encode_to_string(&file);
+        for at in [10, 50_000, text.len() - 5] {
+            for wrong in ["*", "="] {
+                let mut text = text.clone();
+                text.replace_range(at..=at, wrong);
+                assert!(walk_data(&ImageData::from_base64(text.into())).is_err(), "{format:?} {wrong} at {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_follows_a_picture_must_be_base64_too() {
+    let (found, mut file) = picture(ImageFormat::Png);
+    file.extend_from_slice(&[0; 100_000]);
+    assert_eq!(walk_data(&as_base64(&file)), Ok(found));
+    let mut text = base64_simd::STANDARD.encode_to_string(&file);
+    text.replace_range(90_000..=90_000, "!");
+    assert_eq!(walk_data(&ImageData::from_base64(text.into())), Err(Broken::NotBase64));
+}
+
+/// A picture that does not compress.
+fn noisy(size: ImageSize, format: ImageFormat) -> Vec<u8> {
+    let mut state = 1_u32;
+    let picture = image::RgbImage::from_fn(size.width.get(), size.height.get(), |_, _| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let [_, a, b, c] = state.to_le_bytes();
+        image::Rgb([a, b, c])
+    });
+    let format = match format {
+        ImageFormat::Png => image::ImageFormat::Png,
+        ImageFormat::Jpeg => image::ImageFormat::Jpeg,
+        ImageFormat::Webp => image::ImageFormat::WebP,
+    };
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
 }
 
 #[test]
@@ -88,6 +147,7 @@ proptest! {
             bytes[at] = value;
         }
         let _ = identify(&bytes);
-        let _ = walk(&bytes);
+        let walked = walk(&bytes);
+        prop_assert_eq!(walked, walk_data(&as_base64(&bytes)));
     }
 }

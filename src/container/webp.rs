@@ -1,77 +1,76 @@
 //! WebP (RFC 9649): a RIFF file of chunks, of which one holds the picture or says how large the canvas is.
 
-use super::{Broken, size_of, take, take_slice};
+use super::reader::Source;
+use super::{Broken, Depth, size_of};
 use crate::generation::ImageSize;
 
-/// `RIFF`, a length and `WEBP`.
-const HEADER: usize = 12;
+/// Bytes of a chunk's data that hold its sizes.
+const HEAD: usize = 10;
 
-/// The size in the first chunk.
-pub(super) fn size(bytes: &[u8]) -> Result<ImageSize, Broken> {
-    let (_, rest) = take_slice(bytes, HEADER)?;
-    let (kind, rest) = take::<4>(rest)?;
-    let (_length, data) = take::<4>(rest)?;
-    match &kind {
-        b"VP8 " => lossy(data),
-        b"VP8L" => lossless(data),
-        b"VP8X" => extended(data),
-        _ => Err(Broken::Malformed("the first chunk is not a picture")),
-    }
-}
-
-/// The size, after every chunk up to the length that the file states.
-pub(super) fn walk(bytes: &[u8]) -> Result<ImageSize, Broken> {
-    let size = size(bytes)?;
-    let (_, rest) = take::<4>(bytes)?;
-    let (length, rest) = take::<4>(rest)?;
-    let (file, _) = take_slice(rest, as_length(length)?)?;
-    let (_, mut rest) = take::<4>(file)?;
+/// The size in the first chunk; of a whole walk, after every chunk up to the length that the file states.
+pub(super) fn walk(file: &mut impl Source, depth: Depth) -> Result<ImageSize, Broken> {
+    file.take_array::<4>()?;
+    let mut left = u64::from(u32::from_le_bytes(file.take_array()?));
+    file.take_array::<4>()?;
+    left = left.checked_sub(4).ok_or(Broken::CutOff)?;
+    let mut size = None;
     let mut has_picture = false;
-    while !rest.is_empty() {
-        let (kind, after) = take::<4>(rest)?;
-        let (length, after) = take::<4>(after)?;
-        let length = as_length(length)?;
-        let (_, after) = take_slice(after, length)?;
+    while left > 0 {
+        left = left.checked_sub(8).ok_or(Broken::CutOff)?;
+        let kind: [u8; 4] = file.take_array()?;
+        let length = u64::from(u32::from_le_bytes(file.take_array()?));
+        left = left.checked_sub(length).ok_or(Broken::CutOff)?;
+        let mut rest = length;
+        if size.is_none() {
+            rest = rest.checked_sub(HEAD as u64).ok_or(Broken::CutOff)?;
+            let head = file.take_array()?;
+            let found = match &kind {
+                b"VP8 " => lossy(head)?,
+                b"VP8L" => lossless(head)?,
+                b"VP8X" => extended(head)?,
+                _ => return Err(Broken::Malformed("the first chunk is not a picture")),
+            };
+            if depth == Depth::Header {
+                return Ok(found);
+            }
+            size = Some(found);
+        }
+        file.pass(rest, |_| {})?;
         has_picture |= matches!(&kind, b"VP8 " | b"VP8L" | b"ANMF");
         // Chunks of odd length are followed by one byte of padding, which sloppy writers leave out at the end.
-        rest = after.get(length % 2..).unwrap_or_default();
+        if length % 2 == 1 && left > 0 {
+            file.pass(1, |_| {})?;
+            left -= 1;
+        }
     }
-    if has_picture { Ok(size) } else { Err(Broken::Malformed("there is no picture in it")) }
-}
-
-fn as_length(bytes: [u8; 4]) -> Result<usize, Broken> {
-    usize::try_from(u32::from_le_bytes(bytes)).map_err(|_| Broken::CutOff)
+    match size {
+        Some(size) if has_picture => Ok(size),
+        Some(_) => Err(Broken::Malformed("there is no picture in it")),
+        None => Err(Broken::CutOff),
+    }
 }
 
 /// The key frame header of RFC 6386, section 9.1.
-fn lossy(data: &[u8]) -> Result<ImageSize, Broken> {
-    let (_tag, data) = take::<3>(data)?;
-    let (start, data) = take::<3>(data)?;
-    if start != [0x9D, 0x01, 0x2A] {
+fn lossy(head: [u8; HEAD]) -> Result<ImageSize, Broken> {
+    let [_, _, _, 0x9D, 0x01, 0x2A, width @ .., height_low, height_high] = head else {
         return Err(Broken::Malformed("the picture has no start code"));
-    }
-    let (width, data) = take::<2>(data)?;
-    let (height, _) = take::<2>(data)?;
+    };
     let side = |bytes| u32::from(u16::from_le_bytes(bytes) & 0x3FFF);
-    size_of(side(width), side(height))
+    size_of(side(width), side([height_low, height_high]))
 }
 
 /// 14 bits for each side less one, after a signature byte.
-fn lossless(data: &[u8]) -> Result<ImageSize, Broken> {
-    let ([signature], data) = take::<1>(data)?;
-    if signature != 0x2F {
+fn lossless(head: [u8; HEAD]) -> Result<ImageSize, Broken> {
+    let [0x2F, first, second, third, fourth, ..] = head else {
         return Err(Broken::Malformed("the picture has no signature"));
-    }
-    let (bits, _) = take::<4>(data)?;
-    let bits = u32::from_le_bytes(bits);
+    };
+    let bits = u32::from_le_bytes([first, second, third, fourth]);
     size_of((bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1)
 }
 
 /// 24 bits for each side of the canvas less one, after the flags.
-fn extended(data: &[u8]) -> Result<ImageSize, Broken> {
-    let (_flags, data) = take::<4>(data)?;
-    let (width, data) = take::<3>(data)?;
-    let (height, _) = take::<3>(data)?;
-    let side = |[low, middle, high]: [u8; 3]| u32::from_le_bytes([low, middle, high, 0]) + 1;
-    size_of(side(width), side(height))
+fn extended(head: [u8; HEAD]) -> Result<ImageSize, Broken> {
+    let [_, _, _, _, a, b, c, d, e, f] = head;
+    let side = |low, middle, high| u32::from_le_bytes([low, middle, high, 0]) + 1;
+    size_of(side(a, b, c), side(d, e, f))
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// IPv4 blocks that are not public: the special-purpose registry of IANA (RFC 6890), multicast, and the addresses at
 /// which clouds serve metadata from within public blocks.
 const NOT_PUBLIC_V4: &[(Ipv4Addr, u32)] = &[
-    (Ipv4Addr::new(0, 0, 0, 0), 8),        // this network; 0.0.0.0 reaches this machine
+    (Ipv4Addr::UNSPECIFIED, 8),            // this network; 0.0.0.0 reaches this machine
     (Ipv4Addr::new(10, 0, 0, 0), 8),       // private
     (Ipv4Addr::new(100, 64, 0, 0), 10),    // shared by carriers; 100.100.100.200 serves metadata
     (Ipv4Addr::new(127, 0, 0, 0), 8),      // loopback

@@ -9,13 +9,18 @@ use crate::container::{self, Broken, Found};
 /// As many bytes tell every known format.
 const MAGIC: usize = 12;
 
+/// Memory that is taken before anything was read, in bytes.
+const MOST_AT_ONCE: usize = 8 << 20;
+
 /// Reads the whole answer. It stops as soon as it is clear that nothing can come of it.
 pub(super) async fn picture(mut response: Response, rules: &Rules) -> Result<Picture, FetchError> {
     let announced = response.content_length().unwrap_or(0);
     if announced > u64::try_from(rules.max_bytes).unwrap_or(u64::MAX) {
         return Err(FetchError::TooLarge(rules.max_bytes));
     }
-    let mut bytes = Vec::new();
+    // An announcement alone takes no more than is read in a moment anyway.
+    let room = usize::try_from(announced).unwrap_or(0).min(MOST_AT_ONCE);
+    let mut bytes = Vec::with_capacity(room);
     let mut known = None;
     let mut look_at = MAGIC;
     while let Some(chunk) = response.chunk().await.map_err(|_| FetchError::BrokenOff)? {
@@ -55,6 +60,6 @@ fn check_size(found: Found, rules: &Rules) -> Result<(), FetchError> {
 fn broken(error: Broken) -> FetchError {
     match error {
         Broken::UnknownFormat => FetchError::NotAPicture,
-        Broken::CutOff | Broken::Checksum | Broken::Malformed(_) => FetchError::Broken(error),
+        Broken::CutOff | Broken::NotBase64 | Broken::Checksum | Broken::Malformed(_) => FetchError::Broken(error),
     }
 }

@@ -15,7 +15,7 @@ use super::FetchError;
 use super::resolve::{Guard, Refused, Resolve};
 use crate::tls;
 
-/// Time for a connection to stand, its handshakes included.
+/// Time for a connection to stand: the name, its addresses, which share it, and the handshakes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time after which an unused connection is given up.
@@ -80,6 +80,10 @@ fn failure(error: reqwest::Error) -> FetchError {
     }
     if error.is_builder() {
         return FetchError::BadUrl("cannot be sent as a request");
+    }
+    // No other limit of time is set on the client.
+    if error.is_timeout() {
+        return FetchError::Timeout(CONNECT_TIMEOUT);
     }
     FetchError::Connect(Some(error))
 }

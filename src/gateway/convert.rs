@@ -40,7 +40,7 @@ pub(super) async fn convert(
         let (source, quality) = (image.clone(), request.output_quality);
         let _turn = TURNS.acquire().await;
         let task = tokio::task::spawn_blocking(move || {
-            let bytes = if source.format == format { source.bytes.clone() } else { recode(&source, format, quality)? };
+            let bytes = if source.format == format { source.data.file() } else { recode(&source, format, quality)? };
             Ok::<_, image::ImageError>(match text {
                 Some(text) => embed::embed(bytes, format, &text),
                 None => bytes,
@@ -49,9 +49,10 @@ pub(super) async fn convert(
         let bytes = task.await.map_err(|error| {
             Error::new(ErrorKind::Internal, "the conversion of a picture broke off").with_source(error)
         })?;
-        image.bytes = bytes.map_err(|error| {
+        let bytes = bytes.map_err(|error| {
             Error::new(ErrorKind::Protocol, "the provider's picture cannot be decoded").with_source(error)
         })?;
+        image.data = bytes.into();
         image.format = format;
     }
     Ok(generation)
@@ -63,7 +64,7 @@ fn recode(source: &GeneratedImage, format: ImageFormat, quality: Option<u8>) -> 
         ImageFormat::Jpeg => image::ImageFormat::Jpeg,
         ImageFormat::Webp => image::ImageFormat::WebP,
     };
-    let mut decoder = ImageReader::with_format(Cursor::new(&source.bytes), known).into_decoder()?;
+    let mut decoder = ImageReader::with_format(Cursor::new(source.data.file()), known).into_decoder()?;
     let mut limits = Limits::no_limits();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);

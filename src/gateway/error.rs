@@ -90,6 +90,8 @@ pub struct Remedy {
     pub detail: String,
     /// What to do about it.
     pub remedy: String,
+    /// When it will be over without that, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {

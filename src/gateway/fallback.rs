@@ -82,6 +82,7 @@ impl Chain<'_> {
                 reason: obstacle.reason.to_owned(),
                 detail: obstacle.detail,
                 remedy: obstacle.remedy,
+                retry_after: obstacle.retry_after,
             });
             return Next::Candidate;
         }

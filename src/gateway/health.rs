@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::Registered;
 use crate::generation::{Availability, ProviderId};
+use crate::providers::layers::{BreakerState, Headroom};
 
 /// How many turns of each provider are remembered.
 const REMEMBERED: usize = 10;
@@ -17,6 +18,10 @@ pub struct ProviderHealth {
     pub id: ProviderId,
     /// Whether it can make a picture now.
     pub availability: Availability,
+    /// How its breaker stands; `None` where its policy has none.
+    pub breaker: Option<BreakerState>,
+    /// What is left of its limits.
+    pub headroom: Headroom,
     /// Its last turns, the latest first.
     pub recent: Vec<Happened>,
     /// Turns that made the pictures, since the start of the process.
@@ -71,6 +76,8 @@ impl Ledger {
                 ProviderHealth {
                     id: entry.id.clone(),
                     availability,
+                    breaker: entry.gauges.breaker(),
+                    headroom: entry.gauges.headroom(),
                     recent: page.recent.iter().copied().collect(),
                     succeeded: page.succeeded,
                     failed: page.failed,

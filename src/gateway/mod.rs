@@ -24,6 +24,8 @@ pub use error::{Error, Remedy};
 pub use health::{Happened, ProviderHealth};
 pub use registry::{Registered, Registry};
 
+pub use crate::providers::layers::{BreakerState, Headroom};
+
 use crate::generation::{Attempt, FallbackPolicy, Generation, GenerationRequest, ModelId, Target};
 use fallback::Chain;
 use health::Ledger;

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Error, Registered, Registry, Routing};
 use crate::generation::{
     Availability, Capabilities, FallbackPolicy, GenerationRequest, Installed, Model, ModelId, Target,
 };
 use crate::providers::Provider;
+use crate::providers::layers::Gauges;
 
 /// How many names an error about an unknown name offers.
 const OFFERED: usize = 10;
@@ -23,6 +25,8 @@ pub(super) struct Candidate {
     pub details: Model,
     /// The provider in its layers.
     pub provider: Arc<dyn Provider>,
+    /// What its layers know beside its answers.
+    pub gauges: Arc<Gauges>,
 }
 
 /// Why a candidate cannot be asked now.
@@ -35,6 +39,8 @@ pub(super) struct Obstacle {
     pub remedy: String,
     /// Whether it is the model's files that are not here.
     pub not_installed: bool,
+    /// When it will be over, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 /// The rule, applied to one state of the process.
@@ -52,12 +58,13 @@ impl Candidate {
         // its provider lacks.
         if let Installed::No { detail, remedy } = &self.details.installed {
             let (detail, remedy) = (detail.clone(), remedy.clone());
-            return Some(Obstacle { reason: "not_installed", detail, remedy, not_installed: true });
+            return Some(Obstacle { reason: "not_installed", detail, remedy, not_installed: true, retry_after: None });
         }
         match self.provider.is_available() {
             Availability::Available => None,
             Availability::Unavailable { reason, detail, remedy } => {
-                Some(Obstacle { reason, detail, remedy, not_installed: false })
+                let retry_after = self.gauges.held_back();
+                Some(Obstacle { reason, detail, remedy, not_installed: false, retry_after })
             }
         }
     }
@@ -254,6 +261,7 @@ impl Entry<'_> {
             model: self.id_of(model),
             details: model.clone(),
             provider: Arc::clone(&self.registered.provider),
+            gauges: Arc::clone(&self.registered.gauges),
         }
     }
 

@@ -95,7 +95,8 @@ fn or_square(size: ImageSize, multiple: u32, limits: &Limits) -> ImageSize {
     let fewest = limits.min_pixels.unwrap_or(0);
     let side = fewest.isqrt() + u64::from(fewest.isqrt().pow(2) < fewest);
     let side = u32::try_from(side).unwrap_or(u32::MAX).max(limits.min_side.unwrap_or(1)).max(1);
-    let side = NonZeroU32::new(side.div_ceil(multiple.max(1)).saturating_mul(multiple.max(1))).unwrap_or(NonZeroU32::MIN);
+    let side =
+        NonZeroU32::new(side.div_ceil(multiple.max(1)).saturating_mul(multiple.max(1))).unwrap_or(NonZeroU32::MIN);
     ImageSize { width: side, height: side }
 }
 

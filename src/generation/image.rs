@@ -1,8 +1,6 @@
 //! What comes back.
 
-use bytes::Bytes;
-
-use super::{ImageSize, Seed, Usage, Wish};
+use super::{ImageData, ImageSize, Seed, Usage, Wish};
 
 /// What a provider made: whole pictures, as many as asked.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,7 +32,7 @@ pub struct PartialImage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeneratedImage {
     /// The file.
-    pub bytes: Bytes,
+    pub data: ImageData,
     /// Its format, by its own magic bytes.
     pub format: ImageFormat,
     /// Its size, by its own header.

@@ -1,7 +1,7 @@
 //! What travels beside a request on its way to a provider.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -20,6 +20,23 @@ pub struct Call {
     pub request_id: String,
     sent: Arc<AtomicU32>,
     partials: Option<mpsc::Sender<PartialImage>>,
+}
+
+/// Which turn a call belongs to, for what a provider keeps from one attempt to the next. It does not keep the turn.
+#[derive(Debug, Clone)]
+pub struct Turn(Weak<AtomicU32>);
+
+impl Turn {
+    /// Whether nobody holds a call of it any more.
+    pub fn is_over(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+impl PartialEq for Turn {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
 }
 
 impl Call {
@@ -45,6 +62,11 @@ impl Call {
         if let Some(partials) = &self.partials {
             let _ = partials.try_send(partial);
         }
+    }
+
+    /// Which turn it belongs to; clones belong to the same.
+    pub fn turn(&self) -> Turn {
+        Turn(Arc::downgrade(&self.sent))
     }
 
     /// Counts one upstream call; a provider says so right before it sends. Clones share the count.

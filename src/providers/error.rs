@@ -27,6 +27,8 @@ enum Circumstance {
     AnotherKey,
     /// The provider is not to be asked (again) now: a layer of ours holds requests back.
     HeldBack,
+    /// The provider says that asking again is of no use.
+    NotAgain,
 }
 
 /// What sort of failure it was; closed, so that every reader handles all of them.
@@ -149,6 +151,13 @@ impl Error {
         self
     }
 
+    /// Says that the provider itself advises against asking it again.
+    #[must_use]
+    pub fn not_again(mut self) -> Self {
+        self.circumstance = Circumstance::NotAgain;
+        self
+    }
+
     /// Adds the cause; only the log sees it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -166,7 +175,7 @@ impl Error {
         match (self.kind.recovery(), self.circumstance) {
             (Recovery::Final, _) => Recovery::Final,
             (_, Circumstance::AnotherKey) => Recovery::Retry,
-            (_, Circumstance::HeldBack) => Recovery::NextProvider,
+            (_, Circumstance::HeldBack | Circumstance::NotAgain) => Recovery::NextProvider,
             (recovery, Circumstance::None) => recovery,
         }
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::{BuildError, Built, Provider};
 use crate::generation::Availability;
-use crate::secret::{Secret, SecretRef};
+use crate::secret::{Secret, SecretRef, SecretRefs};
 
 /// The keys that a section names. A kind has two fields, `api_key: Option<SecretRef>` and
-/// `api_keys: Option<Vec<SecretRef>>`, and hands both over.
+/// `api_keys: Option<SecretRefs>`, and hands both over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeys(Vec<SecretRef>);
 
@@ -29,8 +29,8 @@ impl ApiKeys {
     ///
     /// # Errors
     /// When `several` is empty or names a variable twice.
-    pub fn optional(one: Option<SecretRef>, several: Option<Vec<SecretRef>>) -> Result<Self, BuildError> {
-        let Some(several) = several else { return Ok(Self(one.into_iter().collect())) };
+    pub fn optional(one: Option<SecretRef>, several: Option<SecretRefs>) -> Result<Self, BuildError> {
+        let Some(SecretRefs(several)) = several else { return Ok(Self(one.into_iter().collect())) };
         if several.is_empty() {
             return Err(BuildError::config("api_keys", "it names no key: write [{ env = \"NAME\" }, …]"));
         }
@@ -45,7 +45,7 @@ impl ApiKeys {
     ///
     /// # Errors
     /// As [`ApiKeys::optional`], and when there is none.
-    pub fn required(one: Option<SecretRef>, several: Option<Vec<SecretRef>>) -> Result<Self, BuildError> {
+    pub fn required(one: Option<SecretRef>, several: Option<SecretRefs>) -> Result<Self, BuildError> {
         let keys = Self::optional(one, several)?;
         if keys.0.is_empty() {
             return Err(BuildError::config("api_key", "missing: write { env = \"NAME\" }"));
@@ -115,8 +115,8 @@ mod tests {
     use super::*;
     use crate::providers::scripted::{Scripted, model};
 
-    fn names(names: &[&str]) -> Vec<SecretRef> {
-        names.iter().map(|name| SecretRef { env: (*name).to_owned() }).collect()
+    fn names(names: &[&str]) -> SecretRefs {
+        SecretRefs(names.iter().map(|name| SecretRef { env: (*name).to_owned() }).collect())
     }
 
     fn one(name: &str) -> Option<SecretRef> {
@@ -157,7 +157,7 @@ mod tests {
     fn what_cannot_be_is_told_with_its_key() {
         let said = |keys: Result<ApiKeys, BuildError>| keys.unwrap_err().to_string();
         assert_eq!(
-            said(ApiKeys::optional(None, Some(Vec::new()))),
+            said(ApiKeys::optional(None, Some(names(&[])))),
             "api_keys: it names no key: write [{ env = \"NAME\" }, …]"
         );
         assert_eq!(said(ApiKeys::optional(None, Some(names(&["A", "A"])))), "api_keys: it names A twice");

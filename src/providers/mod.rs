@@ -12,7 +12,9 @@ pub mod layers;
 mod local;
 mod openai_compat;
 mod policy;
+mod prices;
 pub mod retry_after;
+mod runware;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod upstream;
@@ -21,17 +23,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use call::Call;
+pub use call::{Call, Turn};
 pub use error::{Error, ErrorKind, Recovery};
 pub use keys_config::{ApiKey, ApiKeys};
 pub use kind::{BuildError, Built, Environment, Kind, KindConfig};
 pub use policy::{BreakerPolicy, Policy};
+pub use prices::{ModelPrices, Prices};
 
 use crate::generation::{Availability, Capabilities, Generation, GenerationRequest};
 
 /// Every kind of provider in this build. Adding one is a folder, a `mod` and a line here.
-pub const KINDS: &[Kind] =
-    &[Kind::of::<gemini::Config>(), Kind::of::<local::Config>(), Kind::of::<openai_compat::Config>()];
+pub const KINDS: &[Kind] = &[
+    Kind::of::<gemini::Config>(),
+    Kind::of::<local::Config>(),
+    Kind::of::<openai_compat::Config>(),
+    Kind::of::<runware::Config>(),
+];
 
 /// Something that makes pictures. Nothing else is ever asked of it.
 #[async_trait]

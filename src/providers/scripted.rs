@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Call, Error, ErrorKind, Policy, Provider, layers};
+use super::{Call, Error, ErrorKind, ModelPrices, Policy, Provider, layers};
 pub(crate) use crate::container::sample::encoded;
 use crate::generation::{
     Availability, Capabilities, Defaults, GeneratedImage, Generation, GenerationRequest, ImageFormat, ImageSize,
     Installed, Limits, Model, ModelKey, ProviderId, SizeWish, Support, Supports,
 };
+use crate::metrics::Metrics;
 
 /// What happens in one turn. After the last step of a script, every turn makes pictures.
 #[derive(Debug, Clone)]
@@ -92,7 +93,16 @@ impl Provider for Scripted {
 
 /// `provider` in the layers that every provider gets.
 pub(crate) fn wrapped(provider: Arc<dyn Provider>, policy: &Policy) -> Arc<dyn Provider> {
-    layers::wrap(&ProviderId::new("p"), provider.into(), policy).provider
+    wrapped_with_prices(provider, policy, ModelPrices::default())
+}
+
+/// The same with prices of its models.
+pub(crate) fn wrapped_with_prices(
+    provider: Arc<dyn Provider>,
+    policy: &Policy,
+    prices: ModelPrices,
+) -> Arc<dyn Provider> {
+    layers::wrap(&ProviderId::new("p"), provider.into(), policy, prices, &Metrics::new().provider("p")).provider
 }
 
 /// A model that understands everything and has no limits.
@@ -121,7 +131,7 @@ pub(crate) fn pictures(request: &GenerationRequest) -> Generation {
         SizeWish::ModelDefault | SizeWish::Aspect(_) => ImageSize::new(16, 16).unwrap(),
     };
     let images = (0..request.count.get()).map(|index| GeneratedImage {
-        bytes: encoded(size, ImageFormat::Png),
+        data: encoded(size, ImageFormat::Png).into(),
         format: ImageFormat::Png,
         size,
         seed: request.seed.map(|seed| seed.offset(index)),

@@ -7,6 +7,7 @@ mod duration;
 mod error;
 mod load;
 mod paths;
+mod prices;
 mod sections;
 mod show;
 mod size;
@@ -16,7 +17,7 @@ pub use error::{Error, Problem};
 pub use load::{DEFAULTS, Loaded, Sources};
 pub use paths::{executable_dirs, hub_cache};
 pub use sections::{
-    Breaker, Fallback, Fetch, Library, Limits, Log, LogFormat, LogLevel, OnDisconnect, Policy, Provider, Routing,
-    Server, Settings, Storage,
+    Breaker, Costs, Fallback, Fetch, Library, Limits, Log, LogFormat, LogLevel, OnDisconnect, Policy, Provider,
+    Routing, Server, Settings, Storage,
 };
 pub use show::Shown;

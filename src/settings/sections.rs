@@ -28,6 +28,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Which URLs are fetched, and how far.
     pub fetch: Fetch,
+    /// What pictures cost.
+    pub costs: Costs,
     /// What is written about it.
     pub log: Log,
     /// The providers by id.
@@ -112,6 +114,14 @@ pub struct Storage {
 pub struct Library {
     /// Folders of models; when loaded, those that exist, in order.
     pub roots: Vec<PathBuf>,
+}
+
+/// `[costs]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Costs {
+    /// A table of prices over the one that is compiled in.
+    pub prices: Option<PathBuf>,
 }
 
 /// `[limits]`

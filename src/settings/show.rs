@@ -31,14 +31,16 @@ impl Loaded {
     }
 
     fn walk(&self, key: &str, value: &Value, shown: &mut Vec<Shown>) {
+        if let Some(names) = secrets(value) {
+            let secret_set = Some(names.iter().all(|name| SecretRef { env: (*name).to_owned() }.resolve().is_some()));
+            let origin = self.describe(value, key);
+            let mut references: Vec<_> = names.iter().map(|name| json!({ "env": name })).collect();
+            let is_list = value.as_array().is_some();
+            let value = if is_list { json!(references) } else { references.swap_remove(0) };
+            shown.push(Shown { key: key.to_owned(), value, origin, secret_set });
+            return;
+        }
         if let Value::Dict(_, dict) = value {
-            let secret = (dict.len() == 1).then(|| dict.get("env")?.as_str()).flatten();
-            if let Some(name) = secret {
-                let secret_set = Some(SecretRef { env: name.to_owned() }.resolve().is_some());
-                let origin = self.describe(value, key);
-                shown.push(Shown { key: key.to_owned(), value: json!({ "env": name }), origin, secret_set });
-                return;
-            }
             for (name, value) in dict {
                 let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
                 self.walk(&key, value, shown);
@@ -59,8 +61,21 @@ impl Loaded {
     }
 }
 
+/// The variables that a secret, or a list of secrets, names.
+fn secrets(value: &Value) -> Option<Vec<&str>> {
+    fn secret(value: &Value) -> Option<&str> {
+        let dict = value.as_dict().filter(|dict| dict.len() == 1)?;
+        dict.get("env")?.as_str()
+    }
+    match value.as_array() {
+        Some(items) if !items.is_empty() => items.iter().map(secret).collect(),
+        Some(_) => None,
+        None => secret(value).map(|name| vec![name]),
+    }
+}
+
 /// A value under such a key should have been `{ env = "…" }`; it is not repeated.
 fn looks_secret(key: &str) -> bool {
-    let last = key.rsplit('.').next().unwrap_or(key);
+    let last = key.rsplit('.').next().unwrap_or(key).trim_end_matches('s');
     ["key", "token", "secret", "password"].iter().any(|word| last.ends_with(word))
 }

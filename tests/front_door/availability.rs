@@ -79,7 +79,7 @@ async fn the_defaults_name_every_remedy() {
     let nowhere = r#"library.roots = ["/nonexistent"]"#;
     let easel = Easel::start(nowhere).await;
     let models = easel.get("/api/image-models").await;
-    for provider in ["gemini", "local", "openai"] {
+    for provider in ["gemini", "local", "openai", "runware"] {
         let entry = &models.body["providers"][provider];
         assert_eq!(entry["available"], false, "{entry}");
         assert!(entry["setup"].as_str().is_some_and(|setup| !setup.is_empty()), "{entry}");

@@ -206,6 +206,10 @@ async fn a_long_retry_after_is_not_waited_for() {
     assert_eq!(first.hits(), 1);
     let alone = easel.generate(&json!({ "prompt": PROMPT, "size": "64x48", "provider": "first" })).await;
     assert_eq!(alone.header("retry-after"), "20", "{}", alone.body);
+    // It asked for a rest, and gets it: also when nothing else is left.
+    alone.assert_problem(503, "nothing_available");
+    assert_eq!(alone.attempts(), ["first unavailable rate_limited 0"]);
+    assert_eq!(first.hits(), 1);
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use provider_sim::Simulator;
 
 /// No provider but those that a test adds.
-pub const NO_DEFAULTS: &str =
-    "providers.gemini.enabled = false\nproviders.local.enabled = false\nproviders.openai.enabled = false\n";
+pub const NO_DEFAULTS: &str = "providers.gemini.enabled = false\nproviders.local.enabled = false
+providers.openai.enabled = false\nproviders.runware.enabled = false\n";
 
 /// What a request may be tried with.
 pub const PROMPT: &str = "a small red circle";

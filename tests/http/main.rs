@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod costs;
 mod edge;
 mod errors;
 mod generate;

@@ -180,7 +180,7 @@ pub fn client() -> reqwest::Client {
 /// Settings of `config` over [`BASE`] over the defaults.
 pub fn settings(config: &str, data_dir: &Path) -> easel::settings::Settings {
     let mut texts = vec![BASE.to_owned()];
-    for id in ["gemini", "local", "openai"] {
+    for id in ["gemini", "local", "openai", "runware"] {
         if !config.contains(&format!("[providers.{id}")) {
             texts.push(format!("[providers.{id}]\nenabled = false\n"));
         }

@@ -26,6 +26,12 @@ pub struct Behaviour {
     pub size: Option<(u32, u32)>,
     /// The only key that is let in; `None` for everybody.
     pub key: Option<String>,
+    /// What meets requests that buy nothing (lists of models, Runware's `getResponse`); `fault` never does.
+    pub lookups: Option<Fault>,
+    /// How often an asynchronous task, or one whose answer was lost, is still being worked on when asked for.
+    pub pending: u32,
+    /// Another form of the same answer, as some of the vendor's servers and proxies send it; 0 is the documented one.
+    pub shape: u8,
 }
 
 impl Behaviour {
@@ -64,6 +70,27 @@ impl Behaviour {
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
+        self
+    }
+
+    /// Requests that buy nothing fail in this way.
+    #[must_use]
+    pub fn with_lookups_failing(mut self, fault: Fault) -> Self {
+        self.lookups = Some(fault);
+        self
+    }
+
+    /// Work is still going on this many times when asked for.
+    #[must_use]
+    pub fn with_pending(mut self, pending: u32) -> Self {
+        self.pending = pending;
+        self
+    }
+
+    /// Answers take this form.
+    #[must_use]
+    pub fn with_shape(mut self, shape: u8) -> Self {
+        self.shape = shape;
         self
     }
 

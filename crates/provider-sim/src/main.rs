@@ -37,6 +37,15 @@ struct Arguments {
     /// Let in only requests with this key
     #[arg(long)]
     key: Option<String>,
+    /// Let requests that buy nothing fail in this way: lists of models, Runware's getResponse
+    #[arg(long, value_name = "FAULT")]
+    lookups: Option<Fault>,
+    /// How often an asynchronous task is still being worked on when asked for
+    #[arg(long, default_value_t = 0, value_name = "TIMES")]
+    pending: u32,
+    /// Answer in another form of the same thing, as some servers and proxies do; 0 is the documented one
+    #[arg(long, default_value_t = 0, value_name = "FORM")]
+    shape: u8,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -49,6 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         seed: arguments.seed,
         size: arguments.size,
         key: arguments.key,
+        lookups: arguments.lookups,
+        pending: arguments.pending,
+        shape: arguments.shape,
     };
     let simulator = Simulator::bind(&arguments.listen, behaviour)?;
     println!("{}", introduction(&simulator));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::state::State;
-use crate::{Behaviour, Counts, Fault, Request, server};
+use crate::{Behaviour, Counts, Fault, Request, Vendor, server};
 
 /// A stand-in on a port of its own. It has its own thread and runtime, so that a test that blocks does not stop it;
 /// dropping it closes the port and every connection.
@@ -59,6 +59,11 @@ impl Simulator {
         format!("http://{}/v1", self.address)
     }
 
+    /// What a client of this vendor calls its base URL. Runware's WebSocket has the same address with `ws://`.
+    pub fn url(&self, vendor: Vendor) -> String {
+        format!("http://{}{}", self.address, vendor.base_path())
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -72,6 +77,11 @@ impl Simulator {
     /// Fails in this way from the next request on; all else as by default.
     pub fn fail(&self, fault: Fault) {
         self.set(Behaviour::failing(fault));
+    }
+
+    /// Behaves so for one request for pictures each, in this order; then as before.
+    pub fn script(&self, behaviours: Vec<Behaviour>) {
+        self.state.script(behaviours);
     }
 
     /// Requests for pictures so far.
@@ -99,7 +109,22 @@ impl Simulator {
         self.state.requests()
     }
 
-    /// Forgets what was counted and recorded, and behaves by default again.
+    /// What is counted of one vendor; connections and fetched pictures are counted for all together only.
+    pub fn counts_of(&self, vendor: Vendor) -> Counts {
+        self.state.counts_of(vendor)
+    }
+
+    /// Requests for pictures of this vendor, oldest first.
+    pub fn requests_of(&self, vendor: Vendor) -> Vec<Request> {
+        self.state.requests_of(vendor)
+    }
+
+    /// Requests that buy nothing, oldest first: lists of models, Runware's `getResponse` and the like.
+    pub fn lookups(&self) -> Vec<Request> {
+        self.state.lookups()
+    }
+
+    /// Forgets what was counted, recorded and stored, and behaves by default again.
     pub fn reset(&self) {
         self.state.forget();
         self.state.set(Behaviour::default());

@@ -2,57 +2,59 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::Serialize;
 
-use crate::{Behaviour, Fault, Picture, Request};
+use crate::counts::{Counted, Counts, Tally, count};
+use crate::picture::Drawing;
+use crate::runware::Tasks;
+use crate::vendor::Vendor;
+use crate::{Behaviour, Fault, Request};
 
 /// Requests that are remembered; older ones are forgotten.
 const REMEMBERED: usize = 1_000;
 /// Drawn pictures that are kept, so that a benchmark measures its subject and not this pencil.
 const KEPT_PICTURES: usize = 4;
 
-/// What was counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Requests for pictures that were read whole.
-    pub hits: usize,
-    /// Requests for pictures that are being answered.
-    pub in_flight: usize,
-    /// Requests for pictures whose client left before the answer was sent.
-    pub abandoned: usize,
-    /// Open connections, busy or idle.
-    pub live_connections: usize,
-}
-
 #[derive(Debug)]
 pub(crate) struct State {
     address: SocketAddr,
-    behaviour: Mutex<Behaviour>,
-    requests: Mutex<VecDeque<Request>>,
-    drawn: Mutex<VecDeque<(Picture, Arc<str>)>>,
-    hits: AtomicUsize,
-    in_flight: AtomicUsize,
-    abandoned: AtomicUsize,
-    live_connections: AtomicUsize,
+    plan: Mutex<Plan>,
+    requests: Mutex<VecDeque<(Vendor, Request)>>,
+    lookups: Mutex<VecDeque<(Vendor, Request)>>,
+    drawn: Mutex<VecDeque<(Drawing, Arc<str>)>>,
+    all: Arc<Tally>,
+    each: [Arc<Tally>; Vendor::ALL.len()],
+    tasks: Tasks,
+}
+
+/// How the next requests for pictures are answered.
+#[derive(Debug)]
+struct Plan {
+    /// One for each of the next requests.
+    script: VecDeque<Behaviour>,
+    /// For all that follow.
+    usual: Behaviour,
 }
 
 impl State {
     pub fn new(address: SocketAddr, behaviour: Behaviour) -> Self {
         Self {
             address,
-            behaviour: Mutex::new(behaviour),
+            plan: Mutex::new(Plan { script: VecDeque::new(), usual: behaviour }),
             requests: Mutex::default(),
+            lookups: Mutex::default(),
             drawn: Mutex::default(),
-            hits: AtomicUsize::new(0),
-            in_flight: AtomicUsize::new(0),
-            abandoned: AtomicUsize::new(0),
-            live_connections: AtomicUsize::new(0),
+            all: Arc::default(),
+            each: Default::default(),
+            tasks: Tasks::default(),
         }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// `http://host:port` as the client of this request knows it.
@@ -60,93 +62,131 @@ impl State {
         request.header("host").map_or_else(|| format!("http://{}", self.address), |host| format!("http://{host}"))
     }
 
+    /// What follows when the script has ended.
     pub fn behaviour(&self) -> Behaviour {
-        lock(&self.behaviour).clone()
+        lock(&self.plan).usual.clone()
+    }
+
+    /// How many requests the script still waits for.
+    pub fn scripted(&self) -> usize {
+        lock(&self.plan).script.len()
     }
 
     pub fn set(&self, behaviour: Behaviour) {
-        *lock(&self.behaviour) = behaviour;
+        *lock(&self.plan) = Plan { script: VecDeque::new(), usual: behaviour };
+    }
+
+    pub fn script(&self, behaviours: Vec<Behaviour>) {
+        lock(&self.plan).script = behaviours.into();
     }
 
     pub fn requests(&self) -> Vec<Request> {
-        lock(&self.requests).iter().cloned().collect()
+        lock(&self.requests).iter().map(|(_, request)| request.clone()).collect()
+    }
+
+    pub fn requests_of(&self, vendor: Vendor) -> Vec<Request> {
+        lock(&self.requests).iter().filter(|(whose, _)| *whose == vendor).map(|(_, request)| request.clone()).collect()
+    }
+
+    pub fn lookups(&self) -> Vec<Request> {
+        lock(&self.lookups).iter().map(|(_, request)| request.clone()).collect()
     }
 
     pub fn counts(&self) -> Counts {
-        Counts {
-            hits: self.hits.load(Ordering::SeqCst),
-            in_flight: self.in_flight.load(Ordering::SeqCst),
-            abandoned: self.abandoned.load(Ordering::SeqCst),
-            live_connections: self.live_connections.load(Ordering::SeqCst),
-        }
+        self.all.counts()
     }
 
-    /// Forgets what was counted and recorded; what is happening now still counts.
+    pub fn counts_of(&self, vendor: Vendor) -> Counts {
+        self.tally(vendor).counts()
+    }
+
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Forgets what was counted, recorded and stored; what is happening now still counts.
     pub fn forget(&self) {
-        self.hits.store(0, Ordering::SeqCst);
-        self.abandoned.store(0, Ordering::SeqCst);
+        self.all.forget();
+        self.each.iter().for_each(|tally| tally.forget());
         lock(&self.requests).clear();
+        lock(&self.lookups).clear();
+        self.tasks.forget();
     }
 
     /// Records a request for pictures and says how it is to be answered.
-    pub fn admit(&self, request: &Request) -> (Behaviour, Option<Fault>) {
-        self.hits.fetch_add(1, Ordering::SeqCst);
-        let mut requests = lock(&self.requests);
-        if requests.len() == REMEMBERED {
-            requests.pop_front();
+    pub fn admit(&self, vendor: Vendor, request: &Request) -> (Behaviour, Option<Fault>) {
+        count(&self.all.hits);
+        count(&self.tally(vendor).hits);
+        remember(&self.requests, vendor, request);
+        let mut plan = lock(&self.plan);
+        if let Some(mut behaviour) = plan.script.pop_front() {
+            let fault = behaviour.take_fault();
+            return (behaviour, fault);
         }
-        requests.push_back(request.clone());
-        let mut behaviour = lock(&self.behaviour);
-        let fault = behaviour.take_fault();
-        (behaviour.clone(), fault)
+        let fault = plan.usual.take_fault();
+        (plan.usual.clone(), fault)
     }
 
-    pub fn abandon(&self) {
-        self.abandoned.fetch_add(1, Ordering::SeqCst);
+    /// Records a request that buys nothing and says how it is to be answered.
+    pub fn admit_lookup(&self, vendor: Vendor, request: &Request) -> (Behaviour, Option<Fault>) {
+        count(&self.all.lookups);
+        count(&self.tally(vendor).lookups);
+        remember(&self.lookups, vendor, request);
+        let behaviour = self.behaviour();
+        let fault = behaviour.lookups;
+        (Behaviour { delay: std::time::Duration::ZERO, ..behaviour }, fault)
+    }
+
+    pub fn abandon(&self, vendor: Vendor) {
+        count(&self.all.abandoned);
+        count(&self.tally(vendor).abandoned);
+    }
+
+    pub fn count_fetch(&self) {
+        count(&self.all.fetches);
+    }
+
+    pub fn count_run(&self) {
+        count(&self.all.runs);
+        count(&self.tally(Vendor::Runware).runs);
     }
 
     /// The picture in base64.
-    pub fn drawn(&self, picture: Picture) -> Arc<str> {
+    pub fn drawn(&self, drawing: Drawing) -> Arc<str> {
         let mut drawn = lock(&self.drawn);
-        if let Some((_, text)) = drawn.iter().find(|(kept, _)| *kept == picture) {
+        if let Some((_, text)) = drawn.iter().find(|(kept, _)| *kept == drawing) {
             return Arc::clone(text);
         }
-        let text: Arc<str> = Arc::from(BASE64.encode(picture.encode()));
+        let text: Arc<str> = Arc::from(BASE64.encode(drawing.encode()));
         if drawn.len() == KEPT_PICTURES {
             drawn.pop_front();
         }
-        drawn.push_back((picture, Arc::clone(&text)));
+        drawn.push_back((drawing, Arc::clone(&text)));
         text
     }
 
-    pub fn connection(self: &Arc<Self>) -> Counted {
-        Counted::new(Arc::clone(self), |state| &state.live_connections)
+    pub fn connection(&self) -> Counted {
+        Counted::new(&self.all, |tally| &tally.live_connections)
     }
 
-    pub fn flight(self: &Arc<Self>) -> Counted {
-        Counted::new(Arc::clone(self), |state| &state.in_flight)
+    pub fn flight(&self, vendor: Vendor) -> [Counted; 2] {
+        [&self.all, self.tally(vendor)].map(|tally| Counted::new(tally, |tally| &tally.in_flight))
     }
-}
 
-/// Counts as one for as long as it lives.
-pub(crate) struct Counted {
-    state: Arc<State>,
-    counter: fn(&State) -> &AtomicUsize,
-}
-
-impl Counted {
-    fn new(state: Arc<State>, counter: fn(&State) -> &AtomicUsize) -> Self {
-        counter(&state).fetch_add(1, Ordering::SeqCst);
-        Self { state, counter }
+    fn tally(&self, vendor: Vendor) -> &Arc<Tally> {
+        let at = Vendor::ALL.iter().position(|other| *other == vendor).unwrap_or(0);
+        self.each.get(at).unwrap_or(&self.all)
     }
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        (self.counter)(&self.state).fetch_sub(1, Ordering::SeqCst);
+fn remember(list: &Mutex<VecDeque<(Vendor, Request)>>, vendor: Vendor, request: &Request) {
+    let mut list = lock(list);
+    if list.len() == REMEMBERED {
+        list.pop_front();
     }
+    list.push_back((vendor, request.clone()));
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -196,6 +196,7 @@ impl Responder for Answer {
             provider: Some(view.provider.clone()),
             model: Some(view.model.clone()),
             attempts: Some(summary::attempts(&self.outcome.attempts)),
+            cost_usd: view.cost_usd,
             prompt,
         });
         response.body(AnswerBody::new(pictures(&self.outcome.generation.images, &view)))
@@ -213,7 +214,7 @@ fn pictures(images: &[GeneratedImage], view: &GenerateImageAnswer) -> Vec<Segmen
         }
         text.push_str("{\"b64_json\":\"");
         segments.push(Segment::Text(text.into()));
-        segments.push(Segment::Base64(image.bytes.clone()));
+        segments.push(Segment::from(&image.data));
         let rest = ImageView {
             b64_json: String::new(),
             url: None,

@@ -15,6 +15,7 @@ use super::error::ApiError;
 use super::json::Json;
 use super::openapi::GenerateErrors;
 use super::request_id::RequestId;
+use super::via;
 
 /// Make pictures.
 ///
@@ -43,8 +44,10 @@ pub(super) async fn generate(
     Json(body): Json<GenerateImageRequest>,
 ) -> Result<Answer, ApiError> {
     request::check_headers(request.headers())?;
+    let via = via::read(request.headers(), &state.instance)?;
     let (mut wished, given) = body.check(&state.bounds)?;
     given.read(&state.fetcher, &mut wished).await?;
+    wished.via = via;
     Answer::announce(&request, &wished, &state.bounds);
     let outcome = state.gateway.generate(&wished, request_id.as_str()).await?;
     Ok(Answer { outcome, target: wished.target, request_id })

@@ -8,7 +8,7 @@ use crate::providers::scripted::{encoded, model, request};
 
 fn generation(format: ImageFormat) -> Generation {
     let size = size(37, 21);
-    let image = GeneratedImage { bytes: encoded(size, format), format, size, seed: None };
+    let image = GeneratedImage { data: encoded(size, format).into(), format, size, seed: None };
     Generation { images: vec![image], ..Generation::default() }
 }
 
@@ -23,11 +23,11 @@ async fn every_format_becomes_every_other() {
         let before = generation(from);
         let after = convert(before.clone(), &to_format(to), &model("m")).await.unwrap();
         let reader =
-            image::ImageReader::new(std::io::Cursor::new(&after.images[0].bytes)).with_guessed_format().unwrap();
+            image::ImageReader::new(std::io::Cursor::new(after.images[0].data.file())).with_guessed_format().unwrap();
         assert_eq!(reader.format().unwrap().to_mime_type(), to.mime_type());
         assert_eq!(reader.into_dimensions().unwrap(), (37, 21), "{from:?} to {to:?}");
         assert_eq!(after.images[0].format, to);
-        assert_eq!(from == to, before.images[0].bytes == after.images[0].bytes, "bytes that fit stay as they are");
+        assert_eq!(from == to, before.images[0].data == after.images[0].data, "bytes that fit stay as they are");
     }
 }
 
@@ -43,9 +43,9 @@ async fn transparency_becomes_white_in_a_jpeg() {
     let clear = image::RgbaImage::from_pixel(16, 16, image::Rgba([0, 0, 0, 0]));
     clear.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     let mut before = generation(ImageFormat::Png);
-    before.images[0].bytes = bytes.into_inner().into();
+    before.images[0].data = bytes.into_inner().into();
     let after = convert(before, &to_format(ImageFormat::Jpeg), &model("m")).await.unwrap();
-    let pixels = image::load_from_memory(&after.images[0].bytes).unwrap().into_rgb8();
+    let pixels = image::load_from_memory(&after.images[0].data.file()).unwrap().into_rgb8();
     assert!(pixels.pixels().all(|pixel| pixel.0.iter().all(|channel| *channel > 250)));
 }
 
@@ -53,13 +53,13 @@ async fn transparency_becomes_white_in_a_jpeg() {
 async fn a_picture_that_cannot_be_decoded_is_its_makers_fault() {
     let mut before = generation(ImageFormat::Png);
     // Whole as a container, but its pixels are not what zlib packed.
-    let mut bytes = before.images[0].bytes.to_vec();
+    let mut bytes = before.images[0].data.file().to_vec();
     let at = bytes.windows(4).position(|name| name == b"IDAT").unwrap();
     let length = usize::try_from(u32::from_be_bytes(bytes[at - 4..at].try_into().unwrap())).unwrap();
     bytes[at + 4..at + 4 + length].fill(0xAA);
     let checksum = crc32fast::hash(&bytes[at..at + 4 + length]);
     bytes[at + 4 + length..at + 8 + length].copy_from_slice(&checksum.to_be_bytes());
-    before.images[0].bytes = bytes.into();
+    before.images[0].data = bytes.into();
     let error = convert(before, &to_format(ImageFormat::Webp), &model("m")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
 }
@@ -73,7 +73,7 @@ async fn a_bomb_is_refused_before_it_goes_off() {
     let checksum = crc32fast::hash(&bytes[12..29]);
     bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
     let mut before = generation(ImageFormat::Png);
-    before.images[0].bytes = bytes.into();
+    before.images[0].data = bytes.into();
     assert_eq!(
         convert(before, &to_format(ImageFormat::Jpeg), &model("m")).await.unwrap_err().kind(),
         ErrorKind::Protocol
@@ -87,8 +87,8 @@ async fn the_quality_is_the_wished_one() {
         for quality in [5, 50, 95] {
             let wished = GenerationRequest { output_quality: Some(quality), ..to_format(format) };
             let mut before = generation(ImageFormat::Png);
-            before.images[0].bytes = encoded(size(256, 256), ImageFormat::Png);
-            sizes.push(convert(before, &wished, &model("m")).await.unwrap().images[0].bytes.len());
+            before.images[0].data = encoded(size(256, 256), ImageFormat::Png).into();
+            sizes.push(convert(before, &wished, &model("m")).await.unwrap().images[0].data.file().len());
         }
         assert!(sizes.is_sorted() && sizes[0] < sizes[2], "{format:?} {sizes:?}");
     }
@@ -97,7 +97,7 @@ async fn the_quality_is_the_wished_one() {
     let wished = GenerationRequest { output_quality: Some(100), ..to_format(ImageFormat::Webp) };
     let after = convert(before.clone(), &wished, &model("m")).await.unwrap();
     let pixels = |bytes: &[u8]| image::load_from_memory(bytes).unwrap().into_rgb8();
-    assert_eq!(pixels(&before.images[0].bytes), pixels(&after.images[0].bytes));
+    assert_eq!(pixels(&before.images[0].data.file()), pixels(&after.images[0].data.file()));
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn the_parameters_are_in_the_file_and_the_pixels_stay() {
             before.images[0].seed = Some(Seed::from(7));
             let wished = GenerationRequest { embed_parameters: true, ..GenerationRequest::new(prompt) };
             let after = convert(before.clone(), &wished, &model).await.unwrap();
-            let (before, after) = (before.images[0].bytes.clone(), after.images[0].bytes.clone());
+            let (before, after) = (before.images[0].data.file().clone(), after.images[0].data.file().clone());
             let version = env!("CARGO_PKG_VERSION");
             let expected = format!(
                 "{prompt}\nNegative prompt: blurry\nSteps: 20, Seed: 7, Size: 37x21, Model: \"org/m:1\", Version: easel {version}"

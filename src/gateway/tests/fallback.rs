@@ -198,7 +198,7 @@ async fn time_that_is_gone_is_gone_for_the_next_one() {
 #[tokio::test]
 async fn a_picture_that_cannot_be_converted_is_a_failure_of_its_provider() {
     let mut broken = crate::providers::scripted::pictures(&request());
-    broken.images[0].bytes = bytes::Bytes::from_static(b"no picture");
+    broken.images[0].data = bytes::Bytes::from_static(b"no picture").into();
     let (first, second) = (scripted(Step::Answer(broken)), scripted(Step::Pictures));
     let asked = GenerationRequest { output_format: Some(ImageFormat::Webp), ..request() };
     let outcome = gateway(&[("a", &first), ("b", &second)], routing()).generate(&asked, "r").await.unwrap();

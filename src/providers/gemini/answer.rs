@@ -1,5 +1,6 @@
 //! What a 200 holds: a picture, a refusal, or only words.
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -70,7 +71,7 @@ struct Blob<'a> {
     data: Option<Text<'a>>,
 }
 
-fn decode(body: &[u8], seed: Option<Seed>) -> Result<Generation, Error> {
+fn decode(body: &Bytes, seed: Option<Seed>) -> Result<Generation, Error> {
     let lifted = Lifted::new(body);
     let answer: Answer<'_> = upstream::parse(&lifted)?;
     if let Some(error) = answer.error.filter(|error| !error.is_null()) {
@@ -90,7 +91,7 @@ fn decode(body: &[u8], seed: Option<Seed>) -> Result<Generation, Error> {
             None => no_image(reasons().next()),
         });
     };
-    let image = upstream::from_base64(0, lifted.original(&first.0), seed)?;
+    let image = upstream::from_base64(0, &lifted.shared(&first.0), seed)?;
     let usage = answer.usage_metadata.as_ref().and_then(usage);
     Ok(Generation { images: vec![image], usage, ..Generation::default() })
 }

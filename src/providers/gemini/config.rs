@@ -13,11 +13,11 @@ use super::client::Client;
 use super::sizes::{self, Ratio, Resolution, Sizes};
 use super::wire::WireModel;
 use crate::generation::{
-    AspectRatio, Capabilities, Defaults, Installed, Limits, Model, ModelKey, ProviderId, Support, Supports,
+    AspectRatio, Capabilities, Defaults, Installed, Limits, Model, ModelKey, ProviderId, Ratios, Support, Supports,
 };
 use crate::providers::declared::{DeclaredSize, support};
 use crate::providers::{ApiKeys, BuildError, Built, Environment, KindConfig};
-use crate::secret::SecretRef;
+use crate::secret::{SecretRef, SecretRefs};
 
 /// Where the service is and which of its models are used.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,7 +29,7 @@ pub struct Config {
     /// The key, as `{ env = "GEMINI_API_KEY" }`.
     api_key: Option<SecretRef>,
     /// Several keys that take turns, in place of the one.
-    api_keys: Option<Vec<SecretRef>>,
+    api_keys: Option<SecretRefs>,
     /// The models by the keys that requests use.
     models: BTreeMap<String, ModelConfig>,
 }
@@ -161,6 +161,8 @@ impl ModelConfig {
             limits: Limits {
                 max_count: Some(NonZeroU32::MIN),
                 sizes,
+                // Whoever wishes for a ratio has what the model makes of it, be it some pixels off the table.
+                ratios: Ratios::Passed,
                 max_reference_images: self.limits.max_reference_images,
                 ..Limits::default()
             },

@@ -53,9 +53,13 @@ impl Provider for Gemini {
             Error::new(ErrorKind::ModelNotFound, format!("there is no model {} in the configuration", call.model))
         })?;
         let seed = wire::seed(request)?;
-        let body = model.request(request, seed)?;
+        let shape = model.shape(request)?;
+        let body = model.request(request, shape, seed)?;
         let answer = self.client.post(&model.endpoint, &body, call).await?;
         let mut generation = answer::read(answer, seed).await?;
+        if let Some(shape) = shape {
+            shape.check(&generation)?;
+        }
         if request.seed.is_some() && seed.is_none() {
             generation.ignored.push(Wish::Seed);
         }

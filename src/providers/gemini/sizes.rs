@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::generation::{AspectRatio, ImageSize};
+use crate::generation::{AspectRatio, Generation, ImageSize};
+use crate::providers::{Error, ErrorKind};
 
 /// A ratio by its name on the wire, and its pixels at 1K.
 pub(super) type Ratio = (String, ImageSize);
@@ -77,6 +78,24 @@ impl Resolution {
 pub(super) fn gemini_3() -> Vec<Ratio> {
     let sized = |(name, width, height): (&str, u32, u32)| Some((name.to_owned(), ImageSize::new(width, height)?));
     GEMINI_3.into_iter().filter_map(sized).collect()
+}
+
+impl Shape {
+    /// A ratio is honoured where it is recognisable; whether the pixels must be the very ones is not for here to say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] when a picture has another ratio than the one that was asked for.
+    pub(super) fn check(&self, generation: &Generation) -> Result<(), Error> {
+        let ratio = |size: ImageSize| f64::from(size.width.get()) / f64::from(size.height.get());
+        let is_other = |size: ImageSize| (ratio(size) / ratio(self.size)).ln().abs() > 0.05;
+        match generation.images.iter().find(|image| is_other(image.size)) {
+            Some(image) => {
+                let sentence = format!("the picture is {} where {} was asked for", image.size, self.ratio);
+                Err(Error::new(ErrorKind::Protocol, sentence))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl Sizes {

@@ -4,8 +4,8 @@ use reqwest::Url;
 use serde_json::{Map, Value, json};
 
 use super::sizes::{Shape, Sizes};
-use crate::generation::{GenerationRequest, ImageSize, Seed, SizeWish, SourceImage};
-use crate::providers::{Error, ErrorKind};
+use crate::generation::{AspectRatio, GenerationRequest, ImageSize, Seed, SizeWish, SourceImage};
+use crate::providers::{Error, ErrorKind, upstream};
 
 /// One model as the service knows it.
 #[derive(Debug, Clone)]
@@ -33,8 +33,31 @@ pub(super) fn seed(request: &GenerationRequest) -> Result<Option<Seed>, Error> {
 }
 
 impl WireModel {
+    /// The size that is asked for; `None` leaves it to the model.
+    pub(super) fn shape(&self, request: &GenerationRequest) -> Result<Option<&Shape>, Error> {
+        let exact = |size: ImageSize| {
+            let shape = self.sizes.find(size);
+            shape.ok_or_else(|| Error::new(ErrorKind::Unsupported, format!("the provider does not make {size}")))
+        };
+        match (request.size, &request.image) {
+            (SizeWish::Exact(size), _) => exact(size).map(Some),
+            (SizeWish::Aspect(ratio), _) => Ok(self.sizes.nearest(ratio, self.size)),
+            // What is made of a picture is as large as it, or has its ratio.
+            (SizeWish::ModelDefault, Some(image)) if self.size.is_some() => {
+                let ratio = AspectRatio { width: image.size.width, height: image.size.height };
+                Ok(self.sizes.find(image.size).or_else(|| self.sizes.nearest(ratio, self.size)))
+            }
+            (SizeWish::ModelDefault, _) => self.size.map(exact).transpose(),
+        }
+    }
+
     /// The body for `request`, from which what the model does not understand was taken out.
-    pub(super) fn request(&self, request: &GenerationRequest, seed: Option<Seed>) -> Result<Map<String, Value>, Error> {
+    pub(super) fn request(
+        &self,
+        request: &GenerationRequest,
+        shape: Option<&Shape>,
+        seed: Option<Seed>,
+    ) -> Result<Map<String, Value>, Error> {
         let pictures = request.image.iter().chain(&request.reference_images);
         if let Some(most) = self.max_pictures.filter(|most| pictures.clone().count() > *most as usize) {
             let sentence = format!("the provider takes at most {most} pictures, the one that is edited included");
@@ -46,7 +69,7 @@ impl WireModel {
         let words = std::iter::once(json!({ "text": request.prompt }));
         let parts: Vec<Value> = words.chain(pictures.map(inline)).collect();
         let mut config = Map::new();
-        if let Some(shape) = self.shape(request.size)? {
+        if let Some(shape) = shape {
             let mut image = object(json!({ "aspectRatio": shape.ratio }));
             if let Some(resolution) = shape.resolution {
                 image.insert("imageSize".to_owned(), json!(resolution.as_str()));
@@ -62,23 +85,10 @@ impl WireModel {
         );
         Ok(body)
     }
-
-    fn shape(&self, wish: SizeWish) -> Result<Option<&Shape>, Error> {
-        let exact = |size: ImageSize| {
-            let shape = self.sizes.find(size);
-            shape.ok_or_else(|| Error::new(ErrorKind::Unsupported, format!("the provider does not make {size}")))
-        };
-        match wish {
-            SizeWish::Exact(size) => exact(size).map(Some),
-            SizeWish::Aspect(ratio) => Ok(self.sizes.nearest(ratio, self.size)),
-            SizeWish::ModelDefault => self.size.map(exact).transpose(),
-        }
-    }
 }
 
 fn inline(image: &SourceImage) -> Value {
-    let data = base64_simd::STANDARD.encode_to_string(&image.bytes);
-    json!({ "inlineData": { "mimeType": image.format.mime_type(), "data": data } })
+    json!({ "inlineData": { "mimeType": image.format.mime_type(), "data": upstream::to_base64(image) } })
 }
 
 /// The fields of what was written as an object.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::generation::{Availability, Capabilities, Generation, GenerationRequest};
+use crate::metrics::ProviderMetrics;
 use crate::providers::{Call, Error, Policy, Provider, Recovery};
 
 /// No doubling goes past this many: the pause is long over any limit by then.
@@ -18,16 +19,22 @@ pub(super) struct Retry {
     backoff: Duration,
     /// A pause longer than an attempt may last is an outage: the next provider is asked instead.
     longest_pause: Duration,
+    metrics: ProviderMetrics,
 }
 
 impl Retry {
-    pub(super) fn new(inner: Arc<dyn Provider>, policy: &Policy) -> Self {
-        Self { inner, attempts: policy.attempts.max(1), backoff: policy.backoff, longest_pause: policy.timeout }
+    pub(super) fn new(inner: Arc<dyn Provider>, policy: &Policy, metrics: ProviderMetrics) -> Self {
+        let attempts = policy.attempts.max(1);
+        Self { inner, attempts, backoff: policy.backoff, longest_pause: policy.timeout, metrics }
     }
 
     /// The pause after failed attempt number `attempt` (from 1): from half to the whole of the doubled backoff, so that
-    /// callers that failed together do not come back together; never less than the provider asks.
+    /// callers that failed together do not come back together; never less than the provider asks. Another key need not
+    /// wait for what one was told.
     fn pause(&self, attempt: u32, error: &Error) -> Duration {
+        if error.has_another_key() {
+            return Duration::ZERO;
+        }
         let whole = self.backoff.saturating_mul(1 << (attempt - 1).min(MAX_DOUBLINGS));
         let jittered = whole.mul_f64(0.5 + random_fraction() / 2.0);
         error.retry_after().map_or(jittered, |asked| asked.max(jittered))
@@ -52,12 +59,19 @@ impl Provider for Retry {
 
     async fn generate(&self, request: &GenerationRequest, call: &Call) -> Result<Generation, Error> {
         let mut attempt = 1;
+        let mut earlier: Option<Error> = None;
         loop {
+            let sent_before = call.upstream_calls();
             let error = match self.inner.generate(request, call).await {
                 Ok(generation) => return Ok(generation),
                 Err(error) => error,
             };
-            let may_pass = match error.kind().recovery() {
+            // An attempt that a layer held back asked nobody: what the provider said last is the truth.
+            let was_asked = call.upstream_calls() > sent_before;
+            if let Some(earlier) = earlier.take().filter(|_| error.is_held_back() && !was_asked) {
+                return Err(earlier);
+            }
+            let may_pass = match error.recovery() {
                 Recovery::Retry => true,
                 Recovery::NextProvider | Recovery::Final => false,
             };
@@ -68,8 +82,10 @@ impl Provider for Retry {
             if pause > self.longest_pause || pause >= call.remaining() {
                 return Err(error);
             }
+            earlier = Some(error);
             tokio::time::sleep(pause).await;
             attempt += 1;
+            self.metrics.count_retry();
         }
     }
 }

@@ -37,16 +37,20 @@ impl Provider for Split {
         let Some(most) = self.max_count(call).filter(|most| *most < request.count) else {
             return self.inner.generate(request, call).await;
         };
-        let mut whole = Generation::default();
+        let mut whole: Option<Generation> = None;
         let mut done = 0;
         while let Some(left) = NonZeroU32::new(request.count.get() - done) {
             let count = left.min(most);
             let seed = request.seed.map(|seed| seed.offset(done));
             let part = GenerationRequest { count, seed, ..request.clone() };
-            add(&mut whole, self.inner.generate(&part, call).await?);
+            let made = self.inner.generate(&part, call).await?;
+            match &mut whole {
+                Some(whole) => add(whole, made),
+                None => whole = Some(made),
+            }
             done += count.get();
         }
-        Ok(whole)
+        Ok(whole.unwrap_or_default())
     }
 }
 
@@ -62,12 +66,7 @@ fn add(whole: &mut Generation, part: Generation) {
             whole.warnings.push(warning);
         }
     }
-    whole.usage = match (whole.usage, part.usage) {
-        (Some(before), Some(usage)) => Some(before + usage),
-        (known, None) | (None, known) => known,
-    };
-    whole.cost_usd = match (whole.cost_usd, part.cost_usd) {
-        (Some(before), Some(cost)) => Some(before + cost),
-        (known, None) | (None, known) => known,
-    };
+    // A sum that lacks a part is not known: it would be told as less than it was.
+    whole.usage = whole.usage.zip(part.usage).map(|(before, usage)| before + usage);
+    whole.cost_usd = whole.cost_usd.zip(part.cost_usd).map(|(before, cost)| before + cost);
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::container;
-use crate::generation::{Availability, Capabilities, Generation, GenerationRequest, ImageSize, Model, SizeWish};
+use crate::generation::{
+    Availability, Capabilities, Generation, GenerationRequest, ImageSize, Model, Ratios, SizeWish,
+};
 use crate::providers::{Call, Error, ErrorKind, Provider};
 
 /// Turns an answer with missing, broken or wrong pictures into a failure.
@@ -25,7 +27,11 @@ impl Whole {
             // The gateway has made a size of every ratio by now; a ratio that is still one was sent as such.
             SizeWish::Aspect(_) => None,
             SizeWish::ModelDefault => {
-                let default = |model: &Model| model.defaults.size.filter(|_| model.supports.size.is_sent());
+                let default = |model: &Model| {
+                    // What is made of a picture takes its size from there, where the provider sees to that.
+                    let is_own = request.image.is_some() && model.limits.ratios == Ratios::Passed;
+                    model.defaults.size.filter(|_| model.supports.size.is_sent() && !is_own)
+                };
                 self.inner.capabilities().find(call.model.as_str()).as_deref().and_then(default)
             }
         }
@@ -54,7 +60,7 @@ impl Provider for Whole {
         let size = self.asked(request, call);
         for (index, image) in generation.images.iter().enumerate() {
             let broken = |what: String| Error::new(ErrorKind::Protocol, format!("picture {index} {what}"));
-            let found = container::walk(&image.bytes).map_err(|error| broken(error.to_string()))?;
+            let found = container::walk_data(&image.data).map_err(|error| broken(error.to_string()))?;
             if found.format != image.format || found.size != image.size {
                 return Err(broken("is not what its provider says it is".to_owned()));
             }

@@ -37,7 +37,7 @@ async fn read_events(mut lines: Lines, model: &Path) -> Result<Generation, Error
                 }
                 let bytes = base64_simd::STANDARD.decode_to_vec(png_base64).map_err(|_| not_understood("no base64"))?;
                 generation.images.push(GeneratedImage {
-                    bytes: bytes.into(),
+                    data: bytes.into(),
                     format: ImageFormat::Png,
                     size: ImageSize::new(width, height).ok_or_else(|| not_understood("a picture without a size"))?,
                     seed: Seed::new(seed),

@@ -4,90 +4,65 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
-use super::OpenAiCompat;
 use super::client::Client;
-use super::wire::{FieldNames, ResponseFormat, WireModel};
-use crate::generation::{Capabilities, Defaults, Installed, Model, ModelKey, ProviderId, Support, Supports};
-use crate::providers::declared::{DeclaredLimits, DeclaredSize, support};
+use super::dialect::DialectName;
+use super::easel::Fallback;
+use super::model_config::ModelConfig;
+use super::{OpenAiCompat, Upstream};
+use crate::generation::{Capabilities, Model, ModelKey, ProviderId};
 use crate::providers::{ApiKeys, BuildError, Built, Environment, KindConfig};
-use crate::secret::SecretRef;
+use crate::secret::{SecretRef, SecretRefs};
 
-/// Where the upstream is and which of its models are used.
+/// Where the upstream is, how it speaks, and which of its models are used.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The address that `/images/generations` is appended to, `https://api.openai.com/v1` for one.
     base_url: String,
+    /// How it speaks.
+    #[serde(default)]
+    dialect: DialectName,
     /// The key, as `{ env = "OPENAI_API_KEY" }`; absent where the upstream asks for none.
     api_key: Option<SecretRef>,
     /// Several keys in the place of `api_key`, which take turns.
-    api_keys: Option<Vec<SecretRef>>,
-    /// The models by the keys that requests use.
+    api_keys: Option<SecretRefs>,
+    /// Headers that are sent with every request, such as `OpenAI-Organization`; no secrets.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Whether another Easel may fall back.
+    fallback: Option<Fallback>,
+    /// The models by the keys that requests use. Another Easel needs none: it chooses.
+    #[serde(default)]
     models: BTreeMap<String, ModelConfig>,
 }
 
-/// `[providers.<id>.config.models.<key>]`. Whatever is absent counts as supported, unlimited and left to the upstream.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ModelConfig {
-    /// Its name upstream.
-    id: String,
-    /// Its name for people; absent, the key.
-    name: Option<String>,
-    /// Other names that requests may use.
-    #[serde(default)]
-    aliases: Vec<String>,
-    /// How pictures are asked for: `b64_json`, or `none` where the field is refused. Absent: `none` for GPT image
-    /// models, which always answer base64 and refuse the field, else `b64_json`.
-    response_format: Option<ResponseFormat>,
-    /// Fields that are sent with every request as they are (`quality`, `background`, …).
-    #[serde(default)]
-    parameters: Map<String, Value>,
-    /// What the upstream calls its fields, where it is not what we call ours.
-    #[serde(default)]
-    fields: FieldNames,
-    /// How far it goes.
-    #[serde(default)]
-    limits: DeclaredLimits,
-    /// The size that is sent when none is asked for.
-    size: Option<DeclaredSize>,
-    /// The steps that are sent when none are asked for.
-    steps: Option<u32>,
-    /// The guidance that is sent when none is asked for.
-    guidance_scale: Option<f64>,
-    /// The negative prompt that is sent when none is given.
-    negative_prompt: Option<String>,
-    /// The scheduler that is sent when none is named.
-    scheduler: Option<String>,
-    /// Whether `size` is sent.
-    supports_size: Option<bool>,
-    /// Whether a seed is sent.
-    supports_seed: Option<bool>,
-    /// Whether a negative prompt is sent.
-    supports_negative_prompt: Option<bool>,
-    /// Whether steps are sent.
-    supports_steps: Option<bool>,
-    /// Whether a guidance scale is sent.
-    supports_guidance_scale: Option<bool>,
-    /// Whether a scheduler is sent.
-    supports_scheduler: Option<bool>,
-}
+/// The key of the one model of another Easel that declares none.
+const ANY: &str = "any";
 
 impl KindConfig for Config {
     const KIND: &'static str = "openai_compat";
 
-    fn build(self, _id: &ProviderId, environment: &Environment) -> Result<Built, BuildError> {
+    fn build(mut self, _id: &ProviderId, environment: &Environment) -> Result<Built, BuildError> {
         let keys = ApiKeys::optional(self.api_key, self.api_keys)?;
-        let endpoint = endpoint(&self.base_url)?;
+        let base = base(&self.base_url)?;
+        let headers = headers(&self.headers)?;
+        let is_easel = self.dialect == DialectName::Easel;
+        if self.fallback.is_some() && !is_easel {
+            return Err(BuildError::config("fallback", "it is for dialect = \"easel\" only"));
+        }
+        if is_easel && self.models.is_empty() {
+            self.models.insert(ANY.to_owned(), ModelConfig::any_of_easel());
+        }
         let mut models = HashMap::new();
         let mut listed = Vec::new();
-        for (key, config) in &self.models {
+        for (key, config) in self.models {
             let at = format!("models.{key}");
-            listed.push(config.model(key, &at)?);
-            models.insert(ModelKey::new(key), config.wire(&at)?);
+            let (model, spoken) = config.build(&key, self.dialect, self.fallback, &at)?;
+            models.insert(model.key.clone(), spoken);
+            listed.push(model);
         }
         if listed.is_empty() {
             return Err(BuildError::config("models", "there is no model: declare at least one"));
@@ -99,15 +74,18 @@ impl KindConfig for Config {
             Arc::new(OpenAiCompat {
                 capabilities: Arc::clone(&capabilities),
                 models: Arc::clone(&models),
-                client: Client::new(endpoint.clone(), key.secret().cloned()),
+                upstream: Upstream {
+                    client: Client::new(base.clone(), key.secret().cloned(), headers.clone()),
+                    fetcher: Arc::clone(&environment.fetcher),
+                },
                 missing_key: key.missing().cloned(),
             })
         }))
     }
 }
 
-/// `{base_url}/images/generations`, with whatever query the base has.
-fn endpoint(base_url: &str) -> Result<Url, BuildError> {
+/// What paths are appended to, with whatever query it has.
+fn base(base_url: &str) -> Result<Url, BuildError> {
     // The address itself is not repeated: it may hold what should not be in a log.
     let wrong = |why: &str| BuildError::config("base_url", format!("this is no address of an upstream: {why}"));
     let mut url = Url::parse(base_url).map_err(|error| wrong(&error.to_string()))?;
@@ -118,10 +96,40 @@ fn endpoint(base_url: &str) -> Result<Url, BuildError> {
         return Err(wrong("keys belong into api_key, not into the address"));
     }
     url.set_fragment(None);
-    let mut path = url.path_segments_mut().map_err(|()| wrong("nothing can be appended to it"))?;
-    path.pop_if_empty().extend(["images", "generations"]);
-    drop(path);
+    if url.cannot_be_a_base() {
+        return Err(wrong("nothing can be appended to it"));
+    }
     Ok(url)
+}
+
+fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, BuildError> {
+    /// What is Easel's own to say.
+    const OURS: [&str; 9] = [
+        "accept",
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "host",
+        "transfer-encoding",
+    ];
+    let mut headers = HeaderMap::new();
+    for (name, value) in given {
+        let at = format!("headers.{name}");
+        let name: HeaderName = name.parse().map_err(|_| BuildError::config(&at, "this is no name of a header"))?;
+        if OURS.contains(&name.as_str()) {
+            return Err(BuildError::config(
+                at,
+                "this header is not for the configuration to set; keys go into api_key",
+            ));
+        }
+        let value =
+            HeaderValue::from_str(value).map_err(|_| BuildError::config(&at, "this cannot stand in a header"))?;
+        headers.insert(name, value);
+    }
+    Ok(headers)
 }
 
 /// The model that the section names, else the first.
@@ -134,71 +142,4 @@ fn default_model(models: &[Model], named: Option<&str>) -> Result<ModelKey, Buil
         let name = named.unwrap_or_default();
         BuildError::config("models", format!("default_model is `{name}`, which is not declared here"))
     })
-}
-
-impl ModelConfig {
-    fn model(&self, key: &str, at: &str) -> Result<Model, BuildError> {
-        if key.trim().is_empty() || self.id.trim().is_empty() {
-            return Err(BuildError::config(at, "a model's key and id are not blank"));
-        }
-        Ok(Model {
-            key: ModelKey::new(key),
-            name: self.name.clone().unwrap_or_else(|| key.to_owned()),
-            aliases: self.aliases.clone(),
-            installed: Installed::Yes,
-            price_key: Some(self.id.clone()),
-            supports: Supports {
-                size: support(self.supports_size, Support::Undeclared),
-                seed: support(self.supports_seed, Support::Undeclared),
-                negative_prompt: support(self.supports_negative_prompt, Support::Undeclared),
-                steps: support(self.supports_steps, Support::Undeclared),
-                guidance_scale: support(self.supports_guidance_scale, Support::Undeclared),
-                scheduler: support(self.supports_scheduler, Support::Undeclared),
-                image: Support::No,
-                mask: Support::No,
-                strength: Support::No,
-                reference_images: Support::No,
-                loras: Support::No,
-            },
-            limits: self.limits.limits(&format!("{at}.limits"))?,
-            defaults: self.defaults(),
-        })
-    }
-
-    fn defaults(&self) -> Defaults {
-        Defaults {
-            size: self.size.map(|size| size.0),
-            steps: self.steps,
-            guidance_scale: self.guidance_scale,
-            negative_prompt: self.negative_prompt.clone(),
-            scheduler: self.scheduler.clone(),
-        }
-    }
-
-    fn wire(&self, at: &str) -> Result<WireModel, BuildError> {
-        const OURS: [&str; 4] = ["model", "prompt", "n", "size"];
-        if let Some(name) = OURS.into_iter().find(|name| self.parameters.contains_key(*name)) {
-            return Err(BuildError::config(
-                format!("{at}.parameters"),
-                format!("`{name}` is set by each request and cannot be fixed here"),
-            ));
-        }
-        let answers_base64 = self.id.starts_with("gpt-image") || self.id.starts_with("chatgpt-image");
-        let usual = if answers_base64 { ResponseFormat::None } else { ResponseFormat::B64Json };
-        let sent = |declared: Option<bool>| support(declared, Support::Undeclared).is_sent();
-        // A default that the model does not understand is not sent either.
-        let mut defaults = self.defaults();
-        defaults.size = defaults.size.filter(|_| sent(self.supports_size));
-        defaults.steps = defaults.steps.filter(|_| sent(self.supports_steps));
-        defaults.guidance_scale = defaults.guidance_scale.filter(|_| sent(self.supports_guidance_scale));
-        defaults.negative_prompt = defaults.negative_prompt.filter(|_| sent(self.supports_negative_prompt));
-        defaults.scheduler = defaults.scheduler.filter(|_| sent(self.supports_scheduler));
-        Ok(WireModel {
-            id: self.id.clone(),
-            response_format: self.response_format.unwrap_or(usual),
-            parameters: self.parameters.clone(),
-            fields: self.fields.clone(),
-            defaults,
-        })
-    }
 }

@@ -252,8 +252,7 @@ pub(super) static SD_CPP: Dialect = Dialect {
     max_count: None,
 };
 
-const SD_CPP_EDITS: Route =
-    Route { image: Name::Borrowed("image[]"), mask_repaints: Repaints::White, ..EDITS };
+const SD_CPP_EDITS: Route = Route { image: Name::Borrowed("image[]"), mask_repaints: Repaints::White, ..EDITS };
 
 impl DialectName {
     /// The row of the table; another Easel does not speak the Images API.

@@ -251,7 +251,10 @@ mod tests {
         assert_eq!((limits.max_count, limits.max_reference_images), (NonZeroU32::new(10), Some(16)));
         let limits = rules("gpt-image-2").limits();
         assert!(limits.sizes.is_empty());
-        assert_eq!((limits.max_side, limits.min_pixels, limits.max_pixels), (Some(3840), Some(655_360), Some(8_294_400)));
+        assert_eq!(
+            (limits.max_side, limits.min_pixels, limits.max_pixels),
+            (Some(3840), Some(655_360), Some(8_294_400))
+        );
         assert_eq!((limits.size_multiple, limits.max_ratio), (NonZeroU32::new(16), NonZeroU32::new(3)));
         let limits = rules("dall-e-3").limits();
         assert_eq!((limits.max_count, limits.max_reference_images), (NonZeroU32::new(1), Some(0)));

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
@@ -60,8 +61,9 @@ pub fn is_html(response: &Response) -> bool {
 /// What `work` says; [`ErrorKind::Internal`] when it broke off.
 pub async fn decode<T: Send + 'static>(
     body: Vec<u8>,
-    work: impl FnOnce(&[u8]) -> Result<T, Error> + Send + 'static,
+    work: impl FnOnce(&Bytes) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
+    let body = Bytes::from(body);
     if body.len() < LARGE {
         return work(&body);
     }

@@ -1,6 +1,8 @@
 //! Long strings are lifted out of a JSON text before it is parsed, so that megabytes of base64 are looked at once, by the
 //! fastest search there is, and neither checked for UTF-8 nor copied. Everything else is left to the parser.
 
+use bytes::Bytes;
+
 /// Strings from this length on are lifted.
 const LONG: usize = 4 << 10;
 
@@ -11,13 +13,14 @@ const MARK: char = '\u{1}';
 pub struct Lifted<'a> {
     /// The text that is left; as much JSON as the original is.
     pub text: Vec<u8>,
+    body: &'a Bytes,
     strings: Vec<&'a [u8]>,
 }
 
 impl<'a> Lifted<'a> {
     /// Lifts the strings of `body` that are long and hold no escapes.
-    pub fn new(body: &'a [u8]) -> Self {
-        let mut lifted = Self { text: Vec::new(), strings: Vec::new() };
+    pub fn new(body: &'a Bytes) -> Self {
+        let mut lifted = Self { text: Vec::new(), body, strings: Vec::new() };
         let mut copied = 0;
         let mut at = 0;
         while let Some(string) = next_string(body, at) {
@@ -40,6 +43,13 @@ impl<'a> Lifted<'a> {
     {
         let number = parsed.strip_prefix(MARK).and_then(|number| number.parse::<usize>().ok());
         number.and_then(|number| self.strings.get(number).copied()).unwrap_or(parsed.as_bytes())
+    }
+
+    /// The same, sharing the memory of the body where that holds it.
+    pub fn shared(&self, parsed: &str) -> Bytes {
+        let original = self.original(parsed);
+        let within = |part: &[u8]| self.body.as_ptr_range().contains(&part.as_ptr());
+        if within(original) { self.body.slice_ref(original) } else { Bytes::copy_from_slice(original) }
     }
 }
 
@@ -69,6 +79,7 @@ fn next_string(body: &[u8], from: usize) -> Option<Found<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -89,7 +100,8 @@ mod tests {
         let (long, escaped) = ("A".repeat(LONG), format!("{}\n", "B".repeat(LONG)));
         let value = json!({ "a": long, "b": "short", "c": escaped, "d": [long, "\u{1}0"], "e": "\\\"" });
         let text = value.to_string();
-        let lifted = Lifted::new(text.as_bytes());
+        let body = Bytes::from(text.clone());
+        let lifted = Lifted::new(&body);
         assert_eq!(lifted.strings.len(), 2);
         assert!(lifted.text.len() < 2 * LONG);
         let parsed = serde_json::from_slice::<Value>(&lifted.text).unwrap();
@@ -101,7 +113,8 @@ mod tests {
     fn text_that_is_cut_stays_so() {
         let text = json!({ "a": "A".repeat(LONG), "b": ["B".repeat(2 * LONG)] }).to_string();
         for length in (0..text.len()).step_by(101) {
-            let lifted = Lifted::new(&text.as_bytes()[..length]);
+            let body = Bytes::copy_from_slice(&text.as_bytes()[..length]);
+            let lifted = Lifted::new(&body);
             assert!(serde_json::from_slice::<Value>(&lifted.text).is_err(), "{length}");
         }
     }
@@ -116,14 +129,16 @@ mod tests {
             let items: Vec<Value> = items.filter(|text| !text.starts_with('\u{1}')).map(Value::from).collect();
             let value = json!({ "items": items });
             let text = value.to_string();
-            let lifted = Lifted::new(text.as_bytes());
+            let body = Bytes::from(text.clone());
+            let lifted = Lifted::new(&body);
             let parsed = serde_json::from_slice(&lifted.text).unwrap();
             prop_assert_eq!(put_back(&lifted, parsed), value);
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(prop::sample::select(b"\"\\{}:,[]ax\xff".to_vec()), 0..64)) {
-            let lifted = Lifted::new(&bytes);
+            let body = Bytes::from(bytes.clone());
+            let lifted = Lifted::new(&body);
             prop_assert_eq!(lifted.text, bytes);
         }
     }

@@ -3,19 +3,22 @@
 use bytes::Bytes;
 
 use crate::container;
-use crate::generation::{GeneratedImage, Seed};
+use crate::generation::{GeneratedImage, ImageData, Seed};
 use crate::providers::{Error, ErrorKind};
 
-/// Picture `index` of an answer from its base64, with or without `data:image/png;base64,` before it.
+/// Picture `index` of an answer from its base64, with or without `data:image/png;base64,` before it. It stays base64
+/// where it is as strict as what Easel sends itself.
 ///
 /// # Errors
 /// [`ErrorKind::Protocol`] when it is no base64 or no picture.
-pub fn from_base64(index: usize, text: &[u8], seed: Option<Seed>) -> Result<GeneratedImage, Error> {
-    let text = without_data_uri(text.trim_ascii());
-    let bytes = base64_simd::STANDARD
-        .decode_to_vec(text)
-        // Line breaks and missing padding are common enough.
-        .or_else(|_| base64_simd::forgiving_decode_to_vec(text));
+pub fn from_base64(index: usize, text: &Bytes, seed: Option<Seed>) -> Result<GeneratedImage, Error> {
+    let text = text.slice_ref(without_data_uri(text.trim_ascii()));
+    // Line breaks and missing padding are common enough.
+    let is_strict = text.len() % 4 == 0 && memchr::memchr3(b'\n', b'\r', b' ', &text).is_none();
+    if is_strict {
+        return known(index, ImageData::from_base64(text), seed);
+    }
+    let bytes = base64_simd::forgiving_decode_to_vec(&text);
     let bytes = bytes.map_err(|_| Error::new(ErrorKind::Protocol, format!("picture {index} is not base64")))?;
     from_bytes(index, bytes.into(), seed)
 }
@@ -25,9 +28,13 @@ pub fn from_base64(index: usize, text: &[u8], seed: Option<Seed>) -> Result<Gene
 /// # Errors
 /// [`ErrorKind::Protocol`] when it is no picture.
 pub fn from_bytes(index: usize, bytes: Bytes, seed: Option<Seed>) -> Result<GeneratedImage, Error> {
-    let found = container::identify(&bytes)
+    known(index, bytes.into(), seed)
+}
+
+fn known(index: usize, data: ImageData, seed: Option<Seed>) -> Result<GeneratedImage, Error> {
+    let found = container::identify_data(&data)
         .map_err(|error| Error::new(ErrorKind::Protocol, format!("picture {index} {error}")))?;
-    Ok(GeneratedImage { bytes, format: found.format, size: found.size, seed })
+    Ok(GeneratedImage { data, format: found.format, size: found.size, seed })
 }
 
 /// The base64 behind `data:image/png;base64,`.

@@ -43,7 +43,7 @@ fn picture(side: u32) -> (Vec<u8>, String) {
 #[tokio::test]
 async fn a_recorded_picture_is_read_with_its_usage() {
     let generation = ask(answer(200, &[JSON], include_str!("../fixtures/text_to_image.json"))).await.unwrap();
-    assert_eq!((generation.images.len(), generation.images[0].bytes.len()), (1, 69));
+    assert_eq!((generation.images.len(), generation.images[0].data.file().len()), (1, 69));
     assert_eq!(generation.images[0].size, ImageSize::new(1, 1).unwrap());
     let usage = Usage { input_text: 12, output_image: 1290, ..Usage::default() };
     assert_eq!((generation.usage, generation.cost_usd), (Some(usage), None));
@@ -68,7 +68,7 @@ async fn drafts_and_words_beside_the_picture_are_skipped() {
     ] }, "finishReason": "SOMETHING_NEW" }] });
     let generation = told(&body).await.unwrap();
     assert_eq!(generation.images.len(), 1);
-    assert_eq!(generation.images[0].bytes, last);
+    assert_eq!(generation.images[0].data.file(), last);
     assert_eq!(generation.usage, None);
 }
 

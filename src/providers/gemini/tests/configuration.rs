@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{KEY_VARIABLE, build, environment};
-use crate::generation::{Availability, ImageSize, ProviderId, Support};
+use crate::generation::{Availability, ImageSize, ProviderId, Ratios, Support};
 use crate::providers::gemini::Config;
 use crate::providers::{BuildError, Kind};
 
@@ -98,6 +98,7 @@ fn what_a_model_can_do_follows_from_what_is_declared() {
     let model = &capabilities.models[0];
     assert_eq!(model.limits.max_count.unwrap().get(), 1);
     assert_eq!(model.limits.sizes.len(), 20);
+    assert_eq!(model.limits.ratios, Ratios::Passed);
     for (width, height) in [(1024, 1024), (4096, 4096), (6336, 2688), (3392, 5056)] {
         assert!(model.limits.sizes.contains(&ImageSize::new(width, height).unwrap()), "{width}x{height}");
     }

@@ -3,19 +3,38 @@
 use serde_json::{Value, json};
 
 use super::{answer, call, provider, replay, source};
-use crate::generation::{GenerationRequest, ImageFormat, ImageSize, Seed, SizeWish, Wish};
+use crate::generation::{GenerationRequest, ImageFormat, ImageSize, Seed, SizeWish, SourceImage, Wish};
 use crate::providers::ErrorKind;
-use crate::providers::scripted::request;
+use crate::providers::scripted::{encoded, request};
 
 const ANSWER: &str = include_str!("../fixtures/text_to_image.json");
 
 /// The head and the body of the request that `asked` becomes.
 async fn sent(model: &Value, asked: &GenerationRequest) -> (String, Value) {
-    let (base_url, sent) = replay(answer(200, &[], ANSWER)).await;
+    let (width, height) = match asked.size {
+        SizeWish::Exact(size) => (size.width.get(), size.height.get()),
+        SizeWish::ModelDefault | SizeWish::Aspect(_) => (8, 8),
+    };
+    let (base_url, sent) = replay(made(width, height)).await;
     provider(&base_url, model).generate(asked, &call()).await.unwrap();
-    let text = sent.await.unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    split(&sent.await.unwrap())
+}
+
+fn split(request: &str) -> (String, Value) {
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
     (head.to_owned(), serde_json::from_str(body).unwrap())
+}
+
+/// An answer with a picture that says it is of this size.
+fn made(width: u32, height: u32) -> Vec<u8> {
+    use base64::Engine as _;
+    let mut bytes = encoded(ImageSize::new(8, 8).unwrap(), ImageFormat::Png).to_vec();
+    // Large pictures take their time; the header says enough to who does not look at the pixels.
+    bytes[16..20].copy_from_slice(&width.to_be_bytes());
+    bytes[20..24].copy_from_slice(&height.to_be_bytes());
+    let data = base64::engine::general_purpose::STANDARD.encode(bytes);
+    let parts = json!([{ "inlineData": { "mimeType": "image/png", "data": data } }]);
+    answer(200, &[], &json!({ "candidates": [{ "content": { "parts": parts } }] }).to_string())
 }
 
 fn exact(width: u32, height: u32) -> SizeWish {
@@ -78,7 +97,7 @@ async fn the_words_come_first_then_the_picture_to_edit_then_those_to_look_at() {
         ..request()
     };
     let (_, body) = sent(&flash(), &asked).await;
-    let inline = |image: &crate::generation::SourceImage| {
+    let inline = |image: &SourceImage| {
         let data = base64::engine::general_purpose::STANDARD.encode(&image.bytes);
         json!({ "inlineData": { "mimeType": image.format.mime_type(), "data": data } })
     };
@@ -103,12 +122,48 @@ async fn every_size_of_the_table_is_asked_for_by_its_ratio_and_resolution() {
         (exact(448, 600), "3:4", "512"),
         (exact(6336, 2688), "21:9", "4K"),
         (SizeWish::ModelDefault, "1:1", "1K"),
-        (SizeWish::Aspect("2:1".parse().unwrap()), "16:9", "1K"),
-        (SizeWish::Aspect("5:1".parse().unwrap()), "21:9", "1K"),
     ] {
         let (_, body) = sent(&model, &GenerationRequest { size, ..request() }).await;
         let expected = json!({ "aspectRatio": ratio, "imageSize": resolution });
         assert_eq!(body["generationConfig"]["imageConfig"], expected, "{size:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_ratio_is_sent_as_the_nearest_one_and_must_be_recognisable() {
+    for (wished, sent_ratio, (width, height), is_fine) in [
+        ("16:9", "16:9", (1376, 768), true),
+        // A few pixels more or less than the table says are the model's own business.
+        ("16:9", "16:9", (1344, 768), true),
+        ("2:1", "16:9", (1376, 768), true),
+        ("5:1", "21:9", (1584, 672), true),
+        ("1:1", "1:1", (64, 64), true),
+        ("16:9", "16:9", (1024, 1024), false),
+        ("16:9", "16:9", (768, 1376), false),
+        ("4:3", "4:3", (1376, 768), false),
+    ] {
+        let (base_url, sent) = replay(made(width, height)).await;
+        let asked = GenerationRequest { size: SizeWish::Aspect(wished.parse().unwrap()), ..request() };
+        let result = provider(&base_url, &pro()).generate(&asked, &call()).await;
+        let expected = json!({ "aspectRatio": sent_ratio, "imageSize": "1K" });
+        assert_eq!(split(&sent.await.unwrap()).1["generationConfig"]["imageConfig"], expected, "{wished}");
+        let kind = result.err().map(|error| error.kind());
+        assert_eq!(kind, (!is_fine).then_some(ErrorKind::Protocol), "{wished} {width}x{height}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_made_of_a_picture_has_its_size_or_its_ratio() {
+    for ((width, height), ratio, resolution) in
+        [((2048, 2048), "1:1", "2K"), ((100, 100), "1:1", "1K"), ((640, 360), "16:9", "1K"), ((896, 1200), "3:4", "1K")]
+    {
+        let size = ImageSize::new(width, height).unwrap();
+        let image = SourceImage { size, ..source(8, ImageFormat::Png) };
+        let asked = GenerationRequest { image: Some(image), ..request() };
+        let (base_url, sent) = replay(made(width, height)).await;
+        provider(&base_url, &pro()).generate(&asked, &call()).await.unwrap();
+        let expected = json!({ "aspectRatio": ratio, "imageSize": resolution });
+        assert_eq!(split(&sent.await.unwrap()).1["generationConfig"]["imageConfig"], expected, "{size}");
     }
 }
 
@@ -128,8 +183,7 @@ async fn a_seed_is_sent_where_it_fits_and_named_where_it_does_not() {
         let (base_url, sent) = replay(answer(200, &[], ANSWER)).await;
         let asked = GenerationRequest { seed: Seed::new(seed), ..request() };
         let generation = provider(&base_url, &flash()).generate(&asked, &call()).await.unwrap();
-        let text = sent.await.unwrap();
-        let body: Value = serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let (_, body) = split(&sent.await.unwrap());
         let told = sent_seed.then(|| Seed::new(seed).unwrap());
         assert_eq!(body["generationConfig"].get("seed"), sent_seed.then(|| json!(seed)).as_ref());
         assert_eq!(generation.images[0].seed, told);

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{KEY, answer, call, provider, replay};
 use crate::generation::{Generation, ImageFormat, ImageSize, Seed};
+use crate::providers::openai_compat::client::Refused;
 use crate::providers::openai_compat::error::of_answer;
 use crate::providers::scripted::{encoded, request};
 use crate::providers::{Error, ErrorKind};
@@ -41,7 +42,7 @@ async fn pictures_of_every_dialect_are_read() {
             let generation = ask(answer(200, &[kind], body)).await.unwrap();
             let image = &generation.images[0];
             assert_eq!((image.format, image.size), (ImageFormat::Png, ImageSize::new(1, 1).unwrap()));
-            assert_eq!(image.bytes.len(), 69);
+            assert_eq!(image.data.file().len(), 69);
         }
     }
 }
@@ -109,8 +110,9 @@ fn an_echoed_key_reaches_nobody() {
     let body = include_str!("../fixtures/echoed_key.json");
     let status = reqwest::StatusCode::BAD_REQUEST;
     let own = body.replace(KEY, &path.replace('/', "."));
-    for body in [body, &own] {
-        let said = everything(&of_answer(status, &reqwest::header::HeaderMap::new(), body.as_bytes(), Some(&key)));
+    for body in [&body.to_owned(), &own] {
+        let refused = Refused { status, headers: reqwest::header::HeaderMap::new(), body: body.clone().into_bytes() };
+        let said = everything(&of_answer(&refused, false, Some(&key)));
         assert!(!said.contains(&path), "{said}");
     }
 }
@@ -130,7 +132,7 @@ async fn base64_is_read_however_it_is_written() {
     ] {
         let body = format!(r#"{{"data":[{{"b64_json":"{text}"}}]}}"#);
         let generation = ask(answer(200, &[JSON], &body)).await.unwrap();
-        assert_eq!(generation.images[0].bytes, bytes, "{text}");
+        assert_eq!(generation.images[0].data.file(), bytes, "{text}");
     }
 }
 
@@ -149,7 +151,7 @@ async fn a_large_answer_is_read_too() {
     assert!(bytes.len() > 6 << 20);
     let text = base64::engine::general_purpose::STANDARD.encode(&bytes);
     let body = format!(r#"{{"data":[{{"b64_json":"{text}"}}]}}"#);
-    assert_eq!(ask(answer(200, &[JSON], &body)).await.unwrap().images[0].bytes, bytes);
+    assert_eq!(ask(answer(200, &[JSON], &body)).await.unwrap().images[0].data.file(), bytes);
 }
 
 #[tokio::test]
