@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::State;
+use super::availability::AvailabilityView;
 use super::error::ApiError;
 use super::openapi::ListErrors;
 use super::query::QueryString;
 use crate::gateway::Registered;
-use crate::generation::{Availability, Capabilities, Installed, Model, Support};
+use crate::generation::{Capabilities, Installed, Model, Support};
 
 /// What is listed.
 #[derive(Debug, Deserialize)]
@@ -56,17 +57,8 @@ struct ProviderView {
     display_name: String,
     /// What it is, for people.
     description: String,
-    /// Whether it can make a picture now.
-    available: bool,
-    /// Why not, for people.
-    #[schema(required)]
-    reason: Option<String>,
-    /// Why not, for machines: a stable category.
-    #[schema(required)]
-    reason_code: Option<&'static str>,
-    /// What to do about it.
-    #[schema(required)]
-    setup: Option<String>,
+    #[serde(flatten)]
+    availability: AvailabilityView,
     /// The key of the model used when none is named; `null` when it has none.
     #[schema(required)]
     default_model: Option<String>,
@@ -216,7 +208,7 @@ pub(super) async fn list(
 ) -> Result<web::Json<ImageModels>, ApiError> {
     let views: Vec<_> = state.gateway.providers().iter().map(|entry| ProviderView::of(entry, query.all)).collect();
     let current = state.gateway.current();
-    let error = (!views.iter().any(|provider| provider.available)).then(|| nothing_available(&views));
+    let error = (!views.iter().any(|provider| provider.availability.available)).then(|| nothing_available(&views));
     Ok(web::Json(ImageModels {
         providers: InOrder(views),
         current_provider: current.as_ref().map(|model| model.provider.to_string()),
@@ -231,7 +223,7 @@ fn nothing_available(providers: &[ProviderView]) -> String {
     }
     let one = |provider: &ProviderView| {
         let part = |text: &Option<String>| text.clone().unwrap_or_default();
-        format!("{}: {} ({})", provider.name, part(&provider.reason), part(&provider.setup))
+        format!("{}: {} ({})", provider.name, part(&provider.availability.reason), part(&provider.availability.setup))
     };
     format!("nothing is available: {}", providers.iter().map(one).collect::<Vec<_>>().join("; "))
 }
@@ -239,19 +231,13 @@ fn nothing_available(providers: &[ProviderView]) -> String {
 impl ProviderView {
     fn of(entry: &Registered, all: bool) -> Self {
         let capabilities = entry.provider.capabilities();
-        let (available, reason_code, reason, setup) = match entry.provider.is_available() {
-            Availability::Available => (true, None, None, None),
-            Availability::Unavailable { reason, detail, remedy } => (false, Some(reason), Some(detail), Some(remedy)),
-        };
-        let models = if available || all { models(&capabilities) } else { Vec::new() };
+        let availability = AvailabilityView::from(entry.provider.is_available());
+        let models = if availability.available || all { models(&capabilities) } else { Vec::new() };
         Self {
             name: entry.id.to_string(),
             display_name: entry.display_name.clone(),
             description: entry.description.clone(),
-            available,
-            reason,
-            reason_code,
-            setup,
+            availability,
             default_model: capabilities.default_model.as_ref().map(ToString::to_string),
             priority: entry.priority,
             aliases: entry.aliases.clone(),

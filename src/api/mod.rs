@@ -4,6 +4,7 @@
 
 mod answer_body;
 mod auth;
+mod availability;
 mod body_memory;
 mod current_model;
 mod docs;

@@ -7,9 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
+use super::availability::AvailabilityView;
 use super::openapi::PlainErrors;
 use crate::gateway::{BreakerState, Headroom, ProviderHealth};
-use crate::generation::Availability;
 
 /// How each provider fares, in the order in which they are tried.
 #[derive(Debug, Serialize, ToSchema)]
@@ -23,17 +23,8 @@ struct ProvidersHealth {
 struct ProviderHealthView {
     /// Its id.
     name: String,
-    /// Whether it can make a picture now.
-    available: bool,
-    /// Why not, for people.
-    #[schema(required)]
-    reason: Option<String>,
-    /// Why not, for machines: a stable category.
-    #[schema(required)]
-    reason_code: Option<&'static str>,
-    /// What to do about it.
-    #[schema(required)]
-    setup: Option<String>,
+    #[serde(flatten)]
+    availability: AvailabilityView,
     /// Whether repeated failures hold requests back; `null` where the provider's policy has no breaker.
     #[schema(required)]
     breaker: Option<BreakerView>,
@@ -104,17 +95,10 @@ pub(super) async fn list(state: web::Data<State>) -> web::Json<ProvidersHealth> 
 
 impl From<ProviderHealth> for ProviderHealthView {
     fn from(health: ProviderHealth) -> Self {
-        let (available, reason_code, reason, setup) = match health.availability {
-            Availability::Available => (true, None, None, None),
-            Availability::Unavailable { reason, detail, remedy } => (false, Some(reason), Some(detail), Some(remedy)),
-        };
         let turns = health.recent.iter().map(|turn| TurnView { outcome: turn.outcome, at_ms: unix_ms(turn.at) });
         Self {
             name: health.id.to_string(),
-            available,
-            reason,
-            reason_code,
-            setup,
+            availability: health.availability.into(),
             breaker: health.breaker.map(BreakerView::from),
             rate_limit: RateLimitView::from(health.headroom),
             succeeded: health.succeeded,

@@ -1,7 +1,8 @@
 //! The life of the engine behind the front door: a real process that is started, dies, is killed, is left and is ended, and
 //! what becomes of a picture meanwhile.
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use provider_sim::{Fault, Simulator};
@@ -190,4 +191,32 @@ async fn without_an_engine_the_reason_and_the_remedy_are_told() {
     let refused = easel.generate(&quick()).await;
     refused.assert_problem(503, "nothing_available");
     assert_eq!(refused.attempts(), ["local unavailable engine_missing 0"]);
+}
+
+/// An engine that notes its environment and ends.
+fn noting(folder: &Path) -> PathBuf {
+    let script = folder.join("noting-engine");
+    std::fs::write(&script, format!("#!/bin/sh\nenv > '{}/environment'\n", folder.display())).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    script
+}
+
+#[tokio::test]
+async fn the_engine_sees_no_key_of_another_provider() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = Models::copies(&["tiny"]);
+    let config = models.config(&noting(folder.path()), &["tiny"], "providers.openai.enabled = false");
+    let secrets =
+        [("OPENAI_API_KEY", "sk-1"), ("NVIDIA_API_KEY", "nv-2"), ("EASEL_ADMIN_TOKEN", "ad-3"), ("STUDIO", "st-4")];
+    let wanted = [("CUDA_VISIBLE_DEVICES", "1"), ("OMP_NUM_THREADS", "3"), ("EASEL_ENGINE_LOG", "debug")];
+    let easel = Easel::start_with(&config, &[&secrets[..], &wanted[..]].concat()).await;
+    assert_eq!(easel.generate(&quick()).await.status, 503);
+    let environment = std::fs::read_to_string(folder.path().join("environment")).unwrap();
+    for (name, value) in secrets {
+        assert!(!environment.contains(name) && !environment.contains(value), "{name}: {environment}");
+    }
+    for (name, value) in wanted.into_iter().chain([("GOMP_SPINCOUNT", "10000")]) {
+        assert!(environment.lines().any(|line| line == format!("{name}={value}")), "{name}: {environment}");
+    }
+    assert!(environment.contains("HOME="), "{environment}");
 }

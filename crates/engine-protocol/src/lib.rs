@@ -22,3 +22,7 @@ pub use status::{DeviceStatus, LoadedModel, Status};
 
 /// The version of this vocabulary. Gateway and engine refuse each other when it differs.
 pub const PROTOCOL: u32 = 1;
+
+/// A variable of the engine's environment and the value that it has unless somebody says otherwise. OpenMP's threads spin
+/// for milliseconds at every barrier if nobody tells them, and starve each other on a machine that has other work.
+pub const OPENMP_SPINS: (&str, &str) = ("GOMP_SPINCOUNT", "10000");

@@ -78,6 +78,30 @@ fn the_status_says_who_it_is_and_what_it_can() {
     assert_eq!((status.queued, status.running), (0, 0));
 }
 
+/// libgomp reads its environment before `main`, so what the process was started with last is what counts.
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_do_not_spin_for_long_unless_somebody_wants_it() {
+    for (given, expected) in [
+        (None, Some("GOMP_SPINCOUNT=10000")),
+        (Some(("GOMP_SPINCOUNT", "7")), Some("GOMP_SPINCOUNT=7")),
+        (Some(("OMP_WAIT_POLICY", "active")), None),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let socket = dir.path().join("engine.sock");
+        let mut command = command(&socket);
+        command.env_remove("GOMP_SPINCOUNT").env_remove("OMP_WAIT_POLICY").envs(given);
+        let mut child = command.spawn().unwrap();
+        wait_until("the engine answers", || UnixStream::connect(&socket).is_ok());
+        let environment = fs::read(format!("/proc/{}/environ", child.id())).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let variables = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        let found: Vec<_> = variables.filter(|variable| variable.starts_with("GOMP_SPINCOUNT=")).collect();
+        assert_eq!(found.first().map(|variable| &**variable), expected);
+    }
+}
+
 #[test]
 fn a_job_is_told_step_by_step_and_ends_with_its_pictures() {
     let engine = Engine::start();

@@ -6,9 +6,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use easel_engine_protocol::{GenerateJob, PROTOCOL, Status};
+use easel_engine_protocol::{GenerateJob, OPENMP_SPINS, PROTOCOL, Status};
 use tokio::sync::{OnceCell, watch};
 
+use super::environment;
 use super::error::not_understood;
 use super::log;
 use super::supervisor::Launch;
@@ -58,9 +59,9 @@ impl Engine {
         if let Some(threads) = launch.threads {
             command.arg("--threads").arg(threads.to_string());
         }
-        // OpenMP's threads spin for milliseconds at every barrier unless told otherwise, and starve each other on a
-        // machine that has other work: a picture then took three times as long. Short spins cost nothing measurable.
-        command.env("GOMP_SPINCOUNT", "10000");
+        // The engine would set it by itself, and begin anew for it: that is a quarter of a second until it is ready.
+        let (name, value) = OPENMP_SPINS;
+        command.env_clear().env(name, value).envs(environment::inherited());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         // Ctrl-C in a terminal reaches every process of a group. This one ends when we let it, after what runs is done.
         command.process_group(0);

@@ -3,6 +3,7 @@
 
 mod config;
 mod engine;
+mod environment;
 mod error;
 mod events;
 mod installed;

@@ -3,6 +3,7 @@
 mod args;
 mod logs;
 mod serve;
+mod spins;
 mod txt2img;
 
 use std::io;
@@ -23,6 +24,7 @@ pub fn run() -> ExitCode {
         eprintln!("error: --log: {error}");
         return ExitCode::from(2);
     }
+    spins::limit();
     match args.command {
         Command::Txt2img(args) => txt2img::run(&args),
         Command::Serve(args) => serve::run(&args),
