@@ -41,7 +41,7 @@ const ROOMS: &[Room] = &[
     Room { place: "gateway/", may: &["generation", "metrics", "nearest", "providers"] },
     Room { place: "providers/", may: &["container", "fetch", "generation", "nearest", "secret", "tls"] },
     Room { place: "providers/layers/", may: &["container", "generation", "metrics", "providers"] },
-    Room { place: "providers/scripted.rs", may: &["generation", "metrics", "providers"] },
+    Room { place: "providers/scripted.rs", may: &["container", "generation", "metrics", "providers"] },
 ];
 
 /// The folders of `src/providers/` that are one provider each; none may name another.

@@ -93,15 +93,7 @@ impl Provider for Scripted {
 
 /// `provider` in the layers that every provider gets.
 pub(crate) fn wrapped(provider: Arc<dyn Provider>, policy: &Policy) -> Arc<dyn Provider> {
-    wrapped_with_prices(provider, policy, ModelPrices::default())
-}
-
-/// The same with prices of its models.
-pub(crate) fn wrapped_with_prices(
-    provider: Arc<dyn Provider>,
-    policy: &Policy,
-    prices: ModelPrices,
-) -> Arc<dyn Provider> {
+    let prices = ModelPrices::default();
     layers::wrap(&ProviderId::new("p"), provider.into(), policy, prices, &Metrics::new().provider("p")).provider
 }
 

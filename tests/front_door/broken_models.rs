@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::easel::Easel;
 use crate::local_models::{Models, engine, lines, not_run, quick};
+use crate::upstreams::NO_CLOUDS;
 
 /// Replaces the shape of a tensor in a safetensors file by its mirror image, which has as many elements.
 fn mirror_a_shape(file: &Path) {
@@ -102,7 +103,7 @@ async fn a_model_that_is_broken_from_the_start_is_a_clear_error_and_the_others_w
     let names: Vec<&str> = std::iter::once("whole").chain(BROKEN).collect();
     let models = Models::copies(&names);
     break_each(&models);
-    let config = models.config(&engine, &names, "providers.openai.enabled = false");
+    let config = models.config(&engine, &names, NO_CLOUDS);
     let easel = Easel::start(&config).await;
     ask_for_each(&easel, &models).await;
 }
@@ -112,7 +113,7 @@ async fn a_model_that_breaks_while_easel_runs_is_a_clear_error_and_the_others_wo
     let Some(engine) = engine() else { return not_run("models that break while Easel runs") };
     let names: Vec<&str> = std::iter::once("whole").chain(BROKEN).collect();
     let models = Models::copies(&names);
-    let easel = Easel::start(&models.config(&engine, &names, "providers.openai.enabled = false")).await;
+    let easel = Easel::start(&models.config(&engine, &names, NO_CLOUDS)).await;
     break_each(&models);
     ask_for_each(&easel, &models).await;
 }
@@ -121,7 +122,7 @@ async fn a_model_that_breaks_while_easel_runs_is_a_clear_error_and_the_others_wo
 async fn a_model_that_is_declared_and_not_there_is_424_with_the_remedy() {
     let Some(engine) = engine() else { return not_run("a model that is not installed") };
     let models = Models::copies(&["whole"]);
-    let config = models.config(&engine, &["whole", "absent"], "providers.openai.enabled = false");
+    let config = models.config(&engine, &["whole", "absent"], NO_CLOUDS);
     let easel = Easel::start(&config).await;
     let listed = easel.get("/api/image-models").await;
     let entries = listed.body["providers"]["local"]["models"].as_array().unwrap().clone();

@@ -120,6 +120,12 @@ impl Easel {
         self.post("/api/generate-image", "application/json", body.to_string()).await
     }
 
+    /// Asks for a picture with one more header.
+    pub async fn generate_with(&self, name: &str, value: &str, body: &Value) -> Answer {
+        let request = self.client.post(self.url("/api/generate-image")).header(name, value).json(body);
+        Answer::read(request.send().await.unwrap()).await
+    }
+
     pub async fn post(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
         let request = self.client.post(self.url(path)).header("content-type", content_type).body(body);
         Answer::read(request.send().await.unwrap()).await

@@ -62,7 +62,6 @@ fn expected() -> Vec<Expected> {
         row(Fault::CorruptPicture, "protocol", "provider_protocol", Retry),
         row(Fault::FewerPictures, "no_image", "provider_no_image", Retry),
         row(Fault::WrongSize, "protocol", "provider_protocol", Retry),
-        row(Fault::UrlInsteadOfBase64, "protocol", "provider_protocol", Retry),
     ]
 }
 

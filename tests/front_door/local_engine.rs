@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::easel::{Easel, PATIENCE, eventually};
 use crate::leaving;
 use crate::local_models::{Models, engine, lines, not_run, quick};
-use crate::upstreams::{PROMPT, in_order};
+use crate::upstreams::{NO_CLOUDS, PROMPT, in_order};
 
 /// A picture that takes far longer than any test.
 fn endless() -> Value {
@@ -103,7 +103,7 @@ async fn an_engine_killed_during_a_picture_is_replaced_by_the_next_provider_and_
 async fn an_engine_killed_during_a_picture_is_a_clear_error_and_the_next_request_gets_a_picture() {
     let Some(engine) = engine() else { return not_run("the end of the engine, without fallback") };
     let models = Models::copies(&["tiny"]);
-    let easel = Easel::start(&models.config(&engine, &["tiny"], "providers.openai.enabled = false")).await;
+    let easel = Easel::start(&models.config(&engine, &["tiny"], NO_CLOUDS)).await;
     let wish = endless();
     let (answer, killed_at) = tokio::join!(easel.generate(&wish), async {
         kill(busy(&easel).await);
@@ -118,7 +118,7 @@ async fn an_engine_killed_during_a_picture_is_a_clear_error_and_the_next_request
 async fn an_engine_that_keeps_ending_is_said_to_be_unavailable_and_comes_back() {
     let Some(engine) = engine() else { return not_run("an engine that keeps ending") };
     let models = Models::copies(&["tiny"]);
-    let easel = Easel::start(&models.config(&engine, &["tiny"], "providers.openai.enabled = false")).await;
+    let easel = Easel::start(&models.config(&engine, &["tiny"], NO_CLOUDS)).await;
     let wish = endless();
     let mut paused = 0;
     for round in 1..=3 {
@@ -149,7 +149,7 @@ async fn an_engine_that_keeps_ending_is_said_to_be_unavailable_and_comes_back() 
 async fn a_client_that_leaves_stops_the_engine_too() {
     let Some(engine) = engine() else { return not_run("cancelling the engine's job") };
     let models = Models::copies(&["tiny"]);
-    let easel = Easel::start(&models.config(&engine, &["tiny"], "providers.openai.enabled = false")).await;
+    let easel = Easel::start(&models.config(&engine, &["tiny"], NO_CLOUDS)).await;
     let stream = leaving::ask(&easel, &endless()).await;
     let process = busy(&easel).await;
     drop(stream);
@@ -171,7 +171,7 @@ async fn the_engine_ends_with_its_gateway_however_that_ends() {
     let Some(engine) = engine() else { return not_run("the engine's end with its gateway") };
     for signal in ["-TERM", "-KILL"] {
         let models = Models::copies(&["tiny"]);
-        let mut easel = Easel::start(&models.config(&engine, &["tiny"], "providers.openai.enabled = false")).await;
+        let mut easel = Easel::start(&models.config(&engine, &["tiny"], NO_CLOUDS)).await;
         assert_eq!(easel.generate(&quick()).await.pictures(), [(64, 64)]);
         let process = engine_process(&easel).unwrap();
         let gateway = easel.process().to_string();
@@ -184,7 +184,7 @@ async fn the_engine_ends_with_its_gateway_however_that_ends() {
 #[tokio::test]
 async fn without_an_engine_the_reason_and_the_remedy_are_told() {
     let models = Models::copies(&["tiny"]);
-    let config = models.config(Path::new("/nonexistent/easel-engine"), &["tiny"], "providers.openai.enabled = false");
+    let config = models.config(Path::new("/nonexistent/easel-engine"), &["tiny"], NO_CLOUDS);
     let easel = Easel::start(&config).await;
     let listed = easel.get("/api/image-models").await;
     assert_eq!(listed.body["providers"]["local"]["available"], false);

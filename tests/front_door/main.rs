@@ -20,6 +20,8 @@ mod leaving;
 mod local_engine;
 mod local_models;
 mod logs;
+mod runware;
 mod shipped_config;
 mod shutdown;
+mod two_easels;
 mod upstreams;

@@ -1,6 +1,6 @@
 //! The configurations that ship, against an upstream that keeps its vendor's rules: an unknown field is refused there.
 
-use provider_sim::{Behaviour, Simulator};
+use provider_sim::{Behaviour, Simulator, Vendor};
 use serde_json::json;
 
 use crate::easel::Easel;
@@ -59,6 +59,38 @@ async fn the_upstream_gets_the_wish_the_key_and_the_id_and_nothing_else() {
     assert!(sent.header("user-agent").is_some_and(|agent| agent.starts_with("easel/")));
     for header in ["cookie", "origin", "referer", "x-forwarded-for"] {
         assert_eq!(sent.header(header), None);
+    }
+}
+
+#[tokio::test]
+async fn every_shipped_model_of_gemini_is_asked_in_a_way_that_its_vendor_takes_and_has_a_price() {
+    let upstream = Simulator::start().await;
+    upstream.set(Behaviour::default().with_key(KEY));
+    let base_url = upstream.url(Vendor::Gemini);
+    let variables = [("GEMINI_API_KEY", KEY), ("EASEL_PROVIDERS__GEMINI__CONFIG__BASE_URL", base_url.as_str())];
+    let easel = Easel::start_with("providers.local.enabled = false", &variables).await;
+    let listed = easel.get("/api/image-models").await;
+    let models = listed.body["providers"]["gemini"]["models"].as_array().unwrap().clone();
+    assert!(!models.is_empty(), "{}", listed.body);
+    for model in models {
+        let key = model["key"].as_str().unwrap();
+        let wide = if key.starts_with("gemini-2.5") { (1344, 768) } else { (1376, 768) };
+        let exact = json!(format!("{}x{}", wide.0, wide.1));
+        for (name, value, pixels) in
+            [("seed", json!(7), (1024, 1024)), ("aspect_ratio", json!("16:9"), wide), ("size", exact, wide)]
+        {
+            let mut wish = json!({
+                "prompt": PROMPT, "model": format!("gemini/{key}"), "negative_prompt": "dull", "steps": 4,
+                "guidance_scale": 2.0, "scheduler": "euler",
+            });
+            wish[name] = value;
+            let answer = easel.generate(&wish).await;
+            assert_eq!(answer.pictures(), [pixels], "{key} {name}");
+            let told = answer.body["ignored"].as_array().unwrap();
+            assert_eq!(told.len(), 4, "{key}: {told:?}");
+            let cost = answer.body["cost_usd"].as_f64().unwrap_or_default();
+            assert!((0.03..0.2).contains(&cost), "{key}: {}", answer.body["cost_usd"]);
+        }
     }
 }
 

@@ -8,6 +8,11 @@ use provider_sim::Simulator;
 pub const NO_DEFAULTS: &str = "providers.gemini.enabled = false\nproviders.local.enabled = false
 providers.openai.enabled = false\nproviders.runware.enabled = false\n";
 
+/// No other provider than the local one.
+pub const NO_CLOUDS: &str = "providers.gemini.enabled = false
+providers.openai.enabled = false
+providers.runware.enabled = false";
+
 /// What a request may be tried with.
 pub const PROMPT: &str = "a small red circle";
 

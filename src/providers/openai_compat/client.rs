@@ -107,10 +107,19 @@ pub(super) fn refuse_page(response: Response) -> Result<Response, Error> {
     Ok(response)
 }
 
-/// Whether the answer says that it is a stream of events; it need not be one because one was asked for.
-pub(super) fn is_event_stream(response: &Response) -> bool {
+/// The rest of the body of a 200 that began with `first`.
+pub(super) async fn rest(first: &[u8], response: Response) -> Result<Vec<u8>, Error> {
+    let mut bytes = first.to_vec();
+    bytes.extend(whole(response).await?);
+    Ok(bytes)
+}
+
+/// Whether the answer is a stream of events, by its name or else by its beginning: it need not be one because one was
+/// asked for, and it may be called something else.
+pub(super) fn is_event_stream(response: &Response, first: &[u8]) -> bool {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream")
+    let is_called_so = kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream");
+    is_called_so || [b"event:".as_slice(), b"data:", b"id:", b"retry:", b":"].iter().any(|name| first.starts_with(name))
 }
 
 /// What is accepted, and the request's id, which an upstream may log.

@@ -104,13 +104,28 @@ impl Upstream {
             fetcher: &self.fetcher,
             own: own.as_ref(),
         };
-        // A server need not stream because it was asked to.
-        let mut generation = if prepared.is_streamed && client::is_event_stream(&response) {
-            stream::read(response, request, call, &expected).await?
+        let mut generation = if prepared.is_streamed {
+            self.events(response, request, call, &expected).await?
         } else {
             answer::read(client::whole(response).await?, &expected).await?
         };
         generation.ignored = prepared.ignored;
         Ok(generation)
+    }
+
+    /// Reads the answer to a request for events, which a server need not give because it was asked to.
+    async fn events(
+        &self,
+        mut response: reqwest::Response,
+        request: &GenerationRequest,
+        call: &Call,
+        expected: &Expected<'_>,
+    ) -> Result<Generation, Error> {
+        let first = response.chunk().await.map_err(super::upstream::of_body)?.unwrap_or_default();
+        if client::is_event_stream(&response, &first) {
+            stream::read(first, response, request, call, expected).await
+        } else {
+            answer::read(client::rest(&first, response).await?, expected).await
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! An answer that comes as events: previews while a picture is on its way, then the picture.
 //! <https://platform.openai.com/docs/api-reference/images-streaming>
 
+use bytes::Bytes;
 use reqwest::Response;
 use serde::Deserialize;
 use serde_json::Value;
@@ -56,8 +57,9 @@ struct Data<'a> {
     content_filter_results: Option<Value>,
 }
 
-/// Reads events until the pictures are there, and shows the previews among them.
+/// Reads events, of which `piece` came already, until the pictures are there, and shows the previews among them.
 pub(super) async fn read(
+    mut piece: Bytes,
     mut response: Response,
     request: &GenerationRequest,
     call: &Call,
@@ -66,7 +68,7 @@ pub(super) async fn read(
     let mut events = Events::new(MAX_ANSWER);
     let mut pictures = Pictures { all: Vec::new(), asked: request.count.get(), shown: 0 };
     let mut generation = Generation::default();
-    while let Some(piece) = response.chunk().await.map_err(upstream::of_body)? {
+    loop {
         for event in events.push(&piece)? {
             match told(event).await? {
                 Told::Nothing => {}
@@ -83,6 +85,8 @@ pub(super) async fn read(
             // What follows the last picture (a mark of the end) is of no use.
             break;
         }
+        let Some(next) = response.chunk().await.map_err(upstream::of_body)? else { break };
+        piece = next;
     }
     generation.images = pictures.in_order(expected)?;
     Ok(generation)
@@ -140,7 +144,7 @@ async fn told(event: Event) -> Result<Told, Error> {
     upstream::decode(data, move |data| decode(&name, data)).await
 }
 
-fn decode(name: &str, data: &bytes::Bytes) -> Result<Told, Error> {
+fn decode(name: &str, data: &Bytes) -> Result<Told, Error> {
     let lifted = Lifted::new(data);
     let read: Data<'_> = upstream::parse(&lifted)?;
     if let Some(error) = read.error.as_ref().filter(|error| error::is_one(error)) {

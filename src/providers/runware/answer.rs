@@ -133,10 +133,14 @@ impl Reader<'_, '_> {
         if error.is_some() || status == Some("error") {
             self.failure(error.unwrap_or(item));
         } else if let Some(response) = item.get("response").and_then(Value::as_object) {
-            // What was answered then is about the task itself.
+            // What was answered then is about the task itself, and all that there will ever be.
+            let before = (self.answer.made.len(), self.answer.failures.len());
             self.of_look_up = false;
             self.envelope(response);
             self.of_look_up = self.reading.is_look_up;
+            if before == (self.answer.made.len(), self.answer.failures.len()) && !self.answer.is_running {
+                self.answer.empty += 1;
+            }
         } else if let Some(picture) = self.picture(item) {
             let seed = item.get("seed").filter(|seed| seed.is_number());
             // The vendor's go beyond what fits; such a one is told, and is none of ours.

@@ -39,6 +39,8 @@ enum Posted {
     Answered(Gathered),
     /// The task is known and under way.
     Accepted(Gathered),
+    /// The vendor has seen the task's identity before.
+    SeenBefore(Error),
     /// There is nothing to look for.
     Over(Error),
     /// It may have run.
@@ -53,6 +55,7 @@ impl Attempt<'_> {
         {
             return Ok(gathered);
         }
+        let is_first = !open.was_sent();
         match self.post(open).await? {
             Posted::Answered(gathered) => Ok(gathered),
             Posted::Accepted(gathered) => Ok(self.follow(open, true, gathered).await?.unwrap_or_default()),
@@ -62,12 +65,21 @@ impl Attempt<'_> {
                 Ok(Some(gathered)) => Ok(gathered),
                 Ok(None) | Err(_) => Err(error),
             },
+            // Seen before, says the vendor: by an earlier attempt, which did arrive then, or else by a mistake.
+            Posted::SeenBefore(error) if is_first => match self.follow(open, false, Gathered::default()).await? {
+                Some(gathered) => Ok(gathered),
+                None => {
+                    open.close();
+                    Err(error)
+                }
+            },
+            Posted::SeenBefore(error) => self.follow(open, true, Gathered::default()).await?.ok_or(error),
         }
     }
 
     async fn post(&self, open: &mut Open) -> Result<Posted, Error> {
         let body = self.task.body(open.id())?;
-        let reading = self.reading(open, false);
+        let read_as = reading(open, false);
         let is_first = !open.was_sent();
         open.sending();
         self.call.count_upstream_call();
@@ -81,7 +93,7 @@ impl Attempt<'_> {
                 return Ok(Posted::Over(error));
             }
         };
-        let answer = match answer::read(body, reading).await {
+        let answer = match answer::read(body, read_as).await {
             Ok(answer) => answer,
             Err(error) if status.is_success() => return Ok(Posted::Lost(error)),
             Err(_) => Answer::default(),
@@ -92,12 +104,10 @@ impl Attempt<'_> {
         if gathered.is_complete(self.request.count) {
             return Ok(Posted::Answered(gathered));
         }
-        if gathered.failures.iter().any(error::Failure::is_conflict) {
-            // Then an earlier request with this identity did arrive.
-            gathered.failures.clear();
-            return Ok(Posted::Accepted(Gathered::default()));
-        }
         if let Some(error) = gathered.failure() {
+            if gathered.failures.iter().any(error::Failure::is_conflict) {
+                return Ok(Posted::SeenBefore(error));
+            }
             let may_have_run = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
             let may_pass = error.recovery() == Recovery::Retry;
             return Ok(if may_have_run && may_pass { Posted::Lost(error) } else { Posted::Answered(gathered) });
@@ -123,8 +133,9 @@ impl Attempt<'_> {
                 Ok(Some(answer)) => {
                     (is_known, failures) = (true, 0);
                     let is_running = answer.is_running;
+                    let is_over = answer.empty > 0 && !is_running;
                     let brought = gathered.add(answer);
-                    if gathered.is_complete(self.request.count) || !gathered.failures.is_empty() {
+                    if is_over || gathered.is_complete(self.request.count) || !gathered.failures.is_empty() {
                         return Ok(Some(gathered));
                     }
                     silence = if is_running || brought { 0 } else { silence + 1 };
@@ -150,7 +161,7 @@ impl Attempt<'_> {
         for body in [wire::get_response(open.id())?, wire::get_task_details(open.id())?] {
             let Reply { status, retry_after, body } =
                 self.client.post(body, open.key()).await.map_err(|lost| lost.error)?;
-            let mut answer = match answer::read(body, self.reading(open, true)).await {
+            let mut answer = match answer::read(body, reading(open, true)).await {
                 Ok(answer) => answer,
                 Err(error) if status.is_success() => return Err(error),
                 Err(_) => Answer::default(),
@@ -168,8 +179,8 @@ impl Attempt<'_> {
         }
         Ok(None)
     }
+}
 
-    fn reading(&self, open: &Open, is_look_up: bool) -> Reading {
-        Reading { task: open.id(), is_look_up, key: open.key().clone() }
-    }
+fn reading(open: &Open, is_look_up: bool) -> Reading {
+    Reading { task: open.id(), is_look_up, key: open.key().clone() }
 }

@@ -158,7 +158,10 @@ impl Failure {
         let own = OWN_LIMITS.into_iter().any(|name| self.parameter_is(name));
         let unknown =
             ["unsupported", "unknownparameter", "incompatible"].into_iter().any(|start| self.code_begins(start));
-        if self.parameter_is("model") || self.code_begins("invalidmodel") {
+        if self.is_conflict() {
+            // Another identity will do.
+            ErrorKind::Unavailable
+        } else if self.parameter_is("model") || self.code_begins("invalidmodel") {
             ErrorKind::ModelNotFound
         } else if own || unknown {
             ErrorKind::Unsupported
@@ -173,8 +176,9 @@ impl Failure {
 
     /// Whether the vendor says that it has seen the task's identity before.
     pub(super) fn is_conflict(&self) -> bool {
-        self.parameter.as_deref().is_none_or(|name| name == "taskUUID")
-            && (self.code_begins("conflict") || self.code_begins("duplicate"))
+        let code = self.code.as_deref().unwrap_or_default().to_ascii_lowercase();
+        (self.code_begins("conflict") || self.code_begins("duplicate"))
+            && (self.parameter_is("taskUUID") || code.ends_with("taskuuid"))
     }
 
     /// Whether, in the answer to a look-up, it only says that there is no such task.
@@ -323,6 +327,8 @@ mod tests {
             ("missingPositivePrompt", ErrorKind::InvalidRequest),
             ("maxStepsExceeded", ErrorKind::InvalidRequest),
             ("validationFailed", ErrorKind::InvalidRequest),
+            ("conflictTaskUUID", ErrorKind::Unavailable),
+            ("conflictingParameters", ErrorKind::InvalidRequest),
         ] {
             for status in [200, 400, 500] {
                 assert_eq!(kind(status, code, None), expected, "{status} {code}");

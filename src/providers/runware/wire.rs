@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::air::is_air;
 use super::schedulers;
 use crate::generation::{Defaults, GenerationRequest, ImageFormat, ImageSize, Lora, Seed, SizeWish, SourceImage, Wish};
-use crate::providers::{Error, ErrorKind};
+use crate::providers::{Error, ErrorKind, upstream};
 
 /// What the vendor makes of a prompt that is shorter: an error, also for a single ideograph.
 const SHORTEST_PROMPT: usize = 2;
@@ -201,34 +201,29 @@ impl WireModel {
     }
 
     fn pictures(&self, request: &GenerationRequest, put: &mut impl FnMut(&str, Value)) {
-        let image = request.image.as_ref().map(data_uri);
-        let mask = request.mask.as_ref().map(data_uri);
-        let references: Vec<Value> = request.reference_images.iter().map(data_uri).collect();
-        let list = |pictures: Vec<Value>| if pictures.is_empty() { Value::Null } else { Value::Array(pictures) };
-        let seeded = |image: Option<Value>, mask: Option<Value>, references: Vec<Value>| {
+        let references = request.reference_images.iter().map(given);
+        let given = request.image.iter().map(given);
+        let list = |pictures: Vec<Value>| (!pictures.is_empty()).then_some(Value::Array(pictures));
+        let all = || list(given.clone().chain(references.clone()).collect());
+        let apart = || {
+            let mask = request.mask.as_ref().map(self::given);
             let named = [
-                ("seedImage", image.unwrap_or_default()),
-                ("maskImage", mask.unwrap_or_default()),
-                ("referenceImages", list(references)),
+                ("seedImage", given.clone().next()),
+                ("maskImage", mask),
+                ("referenceImages", list(references.clone().collect())),
             ];
-            named.into_iter().filter(|(_, value)| !value.is_null())
+            named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)))
         };
         match self.image_input {
-            ImageInput::SeedImage => {
-                for (name, value) in seeded(image, mask, references) {
-                    put(name, value);
-                }
-            }
+            ImageInput::SeedImage => apart().for_each(|(name, value)| put(&name, value)),
             ImageInput::InputsSeedImage => {
-                let inputs: Map<String, Value> =
-                    seeded(image, mask, references).map(|(name, value)| (name.to_owned(), value)).collect();
+                let inputs: Map<String, Value> = apart().collect();
                 put("inputs", if inputs.is_empty() { Value::Null } else { Value::Object(inputs) });
             }
-            ImageInput::ReferenceImages => put("referenceImages", list(image.into_iter().chain(references).collect())),
-            ImageInput::Inputs => match list(image.into_iter().chain(references).collect()) {
-                Value::Null => {}
-                pictures => put("inputs", json!({ "referenceImages": pictures })),
-            },
+            ImageInput::ReferenceImages => put("referenceImages", json!(all())),
+            ImageInput::Inputs => {
+                put("inputs", all().map_or(Value::Null, |pictures| json!({ "referenceImages": pictures })));
+            }
         }
     }
 
@@ -330,10 +325,6 @@ fn loras(loras: &[Lora]) -> Result<Value, Error> {
     items.collect::<Result<Vec<_>, _>>().map(Value::Array)
 }
 
-fn data_uri(image: &SourceImage) -> Value {
-    let head = format!("data:{};base64,", image.format.mime_type());
-    let mut text = String::with_capacity(head.len() + image.bytes.len().div_ceil(3) * 4);
-    text.push_str(&head);
-    base64_simd::STANDARD.encode_append(&image.bytes, &mut text);
-    Value::String(text)
+fn given(picture: &SourceImage) -> Value {
+    Value::String(upstream::to_data_uri(picture))
 }

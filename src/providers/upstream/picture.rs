@@ -27,7 +27,7 @@ pub fn from_base64(index: usize, text: &Bytes, seed: Option<Seed>) -> Result<Gen
 ///
 /// # Errors
 /// [`ErrorKind::Protocol`] when it is no picture.
-pub fn from_bytes(index: usize, bytes: Bytes, seed: Option<Seed>) -> Result<GeneratedImage, Error> {
+fn from_bytes(index: usize, bytes: Bytes, seed: Option<Seed>) -> Result<GeneratedImage, Error> {
     known(index, bytes.into(), seed)
 }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod configuration;
+mod faults;
 mod requests;
 
 use std::sync::Arc;
@@ -48,8 +49,8 @@ fn call() -> Call {
 }
 
 fn source(side: u32, format: ImageFormat) -> SourceImage {
-    let size = ImageSize::new(side, side).unwrap();
-    SourceImage { bytes: encoded(size, format), format, size }
+    let square = ImageSize::new(side, side).unwrap();
+    SourceImage { bytes: encoded(square, format), format, size: square }
 }
 
 /// An upstream that answers one request with exactly these bytes and tells what it was sent.

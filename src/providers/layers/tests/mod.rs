@@ -2,6 +2,7 @@
 
 mod breaker;
 mod composition;
+mod cost;
 mod keys;
 mod limit;
 
@@ -9,17 +10,16 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Gauges, Wrapped, wrap};
 use crate::generation::{
-    Availability, Defaults, Generation, GenerationRequest, ImageFormat, ImageSize, Limits, Model, ModelKey, ProviderId,
-    Ratios, Seed, SizeWish, SourceImage, Support, Supports, Usage,
+    Availability, Defaults, GenerationRequest, ImageFormat, ImageSize, Limits, Model, ModelKey, ProviderId, Ratios,
+    Seed, SizeWish, SourceImage, Support, Supports,
 };
 use crate::metrics::Metrics;
-use crate::providers::scripted::{Scripted, Step, encoded, model, pictures, request, wrapped, wrapped_with_prices};
-use crate::providers::{BreakerPolicy, Built, Call, Error, ErrorKind, ModelPrices, Policy, Prices, Provider};
+use crate::providers::scripted::{Scripted, Step, encoded, model, pictures, request, wrapped};
+use crate::providers::{BreakerPolicy, Built, Call, Error, ErrorKind, ModelPrices, Policy, Provider};
 
 /// No limits and no breaker.
 fn policy(attempts: u32) -> Policy {
@@ -44,11 +44,14 @@ struct Layered {
 
 impl Layered {
     fn new(keys: &[&Scripted], policy: &Policy) -> Self {
+        Self::with_prices(keys, policy, ModelPrices::default())
+    }
+
+    fn with_prices(keys: &[&Scripted], policy: &Policy, prices: ModelPrices) -> Self {
         let mut keys = keys.iter().map(|key| Arc::new((*key).clone()) as Arc<dyn Provider>);
         let built = Built { first: keys.next().unwrap(), others: keys.collect() };
         let metrics = Metrics::new();
-        let Wrapped { provider, gauges } =
-            wrap(&ProviderId::new("p"), built, policy, ModelPrices::default(), &metrics.provider("p"));
+        let Wrapped { provider, gauges } = wrap(&ProviderId::new("p"), built, policy, prices, &metrics.provider("p"));
         Self { provider, gauges, metrics }
     }
 
@@ -80,7 +83,7 @@ impl Layered {
 }
 
 struct Told {
-    result: Result<Generation, Error>,
+    result: Result<crate::generation::Generation, Error>,
     calls: u32,
     took: Duration,
 }
@@ -187,57 +190,6 @@ async fn a_large_count_is_split_with_its_seeds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sum_of_parts_is_known_only_where_every_part_is() {
-    let part = |cost: Option<f64>, tokens: Option<u64>| {
-        let usage = tokens.map(|output_image| Usage { output_image, ..Usage::default() });
-        Step::Answer(Generation { cost_usd: cost, usage, ..pictures(&request()) })
-    };
-    for (parts, cost, tokens) in [
-        ([part(Some(0.5), Some(3)), part(Some(0.25), Some(4))], Some(0.75), Some(7)),
-        ([part(Some(0.5), None), part(None, Some(4))], None, None),
-        ([part(None, Some(3)), part(Some(0.25), None)], None, None),
-        ([part(None, None), part(None, None)], None, None),
-    ] {
-        let limits = Limits { max_count: NonZeroU32::new(1), ..Limits::default() };
-        let provider = Scripted::new(vec![Model { limits, ..model("m") }], parts);
-        let two = GenerationRequest { count: NonZeroU32::new(2).unwrap(), ..request() };
-        let made = ask(&provider, &policy(1), &two, HOUR).await.result.unwrap();
-        assert_eq!((made.cost_usd, made.usage.map(|usage| usage.output_image)), (cost, tokens));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_cost_is_the_providers_own_word_or_what_the_table_knows() {
-    let table = json!({ "a_kind": { "known": {
-        "source": "the list", "as_of": "2026-10-02", "per_image": 0.04, "per_million_tokens": { "output_image": 30 },
-    } } });
-    let prices = Prices::read(&[table]).unwrap().of(&ProviderId::new("p"), "a_kind");
-    let limits = Limits { max_count: NonZeroU32::new(1), ..Limits::default() };
-    let counted = Usage { output_image: 1000, ..Usage::default() };
-    let told = |cost: Option<f64>, usage: Option<Usage>| Generation { cost_usd: cost, usage, ..pictures(&request()) };
-    for (price_key, part, expected) in [
-        (Some("known"), told(Some(0.5), Some(counted)), Some(1.0)),
-        (Some("known"), told(Some(0.0), None), Some(0.0)),
-        (Some("known"), told(None, Some(counted)), Some(0.06)),
-        (Some("known"), told(None, None), Some(0.08)),
-        (Some("known"), told(Some(f64::NAN), None), Some(0.08)),
-        (Some("known"), told(Some(-1.0), None), Some(0.08)),
-        (Some("other"), told(None, Some(counted)), None),
-        (Some("other"), told(Some(f64::INFINITY), None), None),
-        (None, told(None, Some(counted)), None),
-        (None, told(Some(0.5), None), Some(1.0)),
-    ] {
-        let price_key = price_key.map(str::to_owned);
-        let model = Model { limits: limits.clone(), price_key, ..model("m") };
-        let provider = Scripted::new(vec![model], [Step::Answer(part.clone()), Step::Answer(part.clone())]);
-        let wrapped = wrapped_with_prices(Arc::new(provider), &policy(1), prices.clone());
-        let two = GenerationRequest { count: NonZeroU32::new(2).unwrap(), ..request() };
-        let made = wrapped.generate(&two, &call(HOUR)).await.unwrap();
-        assert_eq!(made.cost_usd, expected, "{part:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_count_must_be_the_asked_one() {
     let two = GenerationRequest { count: NonZeroU32::new(2).unwrap(), ..request() };
     let told = ask(&script([Step::Answer(pictures(&request()))]), &policy(1), &two, HOUR).await;
@@ -278,7 +230,7 @@ async fn what_is_made_of_a_picture_has_the_size_that_its_provider_sees_to() {
     {
         let defaults = Defaults { size: ImageSize::new(32, 32), ..Defaults::default() };
         let limits = Limits { ratios, ..Limits::default() };
-        let provider = Scripted::new(vec![Model { defaults, limits, ..model("m") }], [Step::Answer(made())]);
+        let provider = Scripted::new(vec![Model { limits, defaults, ..model("m") }], [Step::Answer(made())]);
         let told = ask(&provider, &policy(1), &GenerationRequest { image, ..request() }, HOUR).await;
         assert_eq!(told.result.is_ok(), is_fine, "{ratios:?}");
     }

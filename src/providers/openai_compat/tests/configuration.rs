@@ -19,7 +19,7 @@ fn with(model: &Value) -> Value {
 #[test]
 fn wrong_sections_are_told_with_their_key() {
     let cases = [
-        (json!({ "base_url": "http://x/v1" }), "missing field `models`"),
+        (json!({ "base_url": "http://x/v1" }), "models: there is no model: declare at least one"),
         (json!({ "base_url": "http://x/v1", "models": {} }), "models: there is no model: declare at least one"),
         (
             with(&json!({ "id": "a", "supports_seeds": true })),

@@ -57,7 +57,6 @@ async fn each_fault_is_an_error_of_its_kind_after_one_call() {
         (Fault::CorruptPicture, ErrorKind::Protocol),
         (Fault::FewerPictures, ErrorKind::NoImage),
         (Fault::WrongSize, ErrorKind::Protocol),
-        (Fault::UrlInsteadOfBase64, ErrorKind::Protocol),
     ];
     for (fault, kind) in cases {
         simulator.reset();

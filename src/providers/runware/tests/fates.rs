@@ -97,6 +97,9 @@ async fn a_task_that_is_over_is_found_by_its_details() {
         assert!(told.made.is_ok());
         assert_eq!((told.calls, told.tasks.len(), told.look_ups), (1, 1, 2));
     }
+    let empty = r#"{"data":[{"taskType":"getTaskDetails","taskUUID":"<ID>","request":[{}],"response":{"data":[]}}]}"#;
+    let told = ask(1, &[Turn::Drop], &[unknown(), ok(empty)]).await;
+    assert_eq!((told.made.unwrap_err().kind(), told.look_ups), (ErrorKind::NoImage, 2));
     let failed = r#"{"data":[{"taskType":"getTaskDetails","taskUUID":"<ID>","request":[{}],"response":{"errors":[{"code":"promptBlocked"}]}}]}"#;
     let told = ask(3, &[Turn::Drop], &[unknown(), ok(failed)]).await;
     assert_eq!((told.made.unwrap_err().kind(), told.calls), (ErrorKind::ContentRejected, 1));
@@ -166,13 +169,26 @@ async fn a_task_that_failed_for_certain_is_sent_anew_as_another() {
     assert_ne!(told.tasks[0], told.tasks[1]);
 }
 
+fn seen_before() -> Turn {
+    let body = r#"{"errors":[{"code":"conflictTaskUUID","parameter":"taskUUID","taskUUID":"<ID>","taskType":"imageInference"}]}"#;
+    Turn::Say(400, body.to_owned())
+}
+
 #[tokio::test]
 async fn an_identity_that_the_vendor_has_seen_before_means_that_the_task_is_there() {
-    let conflict = r#"{"errors":[{"code":"conflictTaskUUID","parameter":"taskUUID","taskUUID":"<ID>","taskType":"imageInference"}]}"#;
-    let conflict = Turn::Say(400, conflict.to_owned());
-    let told = ask(2, &[Turn::Drop, conflict], &[unknown(), unknown(), unknown(), unknown(), done()]).await;
+    let look_ups = [unknown(), unknown(), unknown(), unknown(), done()];
+    let told = ask(2, &[Turn::Drop, seen_before()], &look_ups).await;
     assert!(told.made.is_ok());
     assert_eq!((told.calls, told.look_ups), (2, 5));
+    assert_eq!(told.tasks[0], told.tasks[1]);
+}
+
+#[tokio::test]
+async fn an_identity_that_only_seems_to_be_seen_before_is_changed() {
+    let told = ask(2, &[seen_before()], &[]).await;
+    assert!(told.made.is_ok());
+    assert_eq!((told.calls, told.look_ups), (2, 2));
+    assert_ne!(told.tasks[0], told.tasks[1]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod answers;
 mod configuration;
 mod fates;
+mod faults;
 mod requests;
 mod vendor;
 
