@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use actix_web::middleware::from_fn;
 use actix_web::{App as HttpApp, HttpServer, web};
+use tokio::runtime::Runtime;
 
-use crate::api::{self, Admin, BodyMemory, Bounds, Hosts, InFlight, RateLimit, State};
+use crate::api::{self, Admin, Answers, BodyMemory, Bounds, Hosts, InFlight, RateLimit, State};
 use crate::fetch::{Fetcher, Origin, Rules};
-use crate::gateway::{Gateway, Registered, Registry, Routing};
+use crate::gateway::{CacheLimits, Gateway, Registered, Registry, Routing};
 use crate::generation::{FallbackPolicy, OnDisconnect, ProviderId};
 use crate::metrics::Metrics;
 use crate::nearest::nearest;
@@ -82,6 +83,7 @@ impl App {
             hosts: Hosts::new(address, &server.allowed_hosts),
             rate_limit: RateLimit::new(settings.limits.requests_per_minute, settings.limits.burst),
             body_memory: BodyMemory::new(server.body_memory),
+            answers: Answers::new(&settings.storage.data_dir, settings.storage.answers_max as u64),
             in_flight: Arc::new(InFlight::default()),
             metrics,
         };
@@ -97,6 +99,8 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>, stop_now: impl Future<Output = ()>) -> std::io::Result<()> {
         let address = self.address()?;
         let Self { listener, state, server } = self;
+        let house = House::build()?;
+        house.take_in(&state.gateway);
         let shared = state.clone();
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
         let http = HttpServer::new(move || {
@@ -133,8 +137,14 @@ impl App {
         // Sent at once; the server is driven below.
         let graceful = handle.stop(true);
         tokio::select! {
-            _ = async { tokio::join!(graceful, &mut http) } => {}
-            () = async { state.in_flight.idle().await; tokio::time::sleep(CLOSING).await } => {}
+            () = async {
+                tokio::select! {
+                    _ = async { tokio::join!(graceful, &mut http) } => {}
+                    () = async { state.in_flight.idle().await; tokio::time::sleep(CLOSING).await } => {}
+                }
+                // What is to be finished although its client has left.
+                state.gateway.flights_idle().await;
+            } => {}
             () = tokio::time::sleep(server.drain) => {}
             () = stop_now => {}
         }
@@ -147,8 +157,46 @@ impl App {
                 "cut off by the shutdown"
             );
         }
+        let unclaimed = state.gateway.flights();
+        if unclaimed > 0 {
+            tracing::warn!(pictures = unclaimed, "work at providers cut off by the shutdown");
+        }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Where providers are asked: threads that outlive those of the HTTP server, which end with their last connection.
+struct House {
+    /// There until it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl House {
+    fn build() -> std::io::Result<Self> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime
+            .worker_threads(threads)
+            .thread_name("providers")
+            .enable_all()
+            .build()
+            .map(|runtime| Self { runtime: Some(runtime) })
+    }
+
+    fn take_in(&self, gateway: &Gateway) {
+        if let Some(runtime) = &self.runtime {
+            gateway.run_on(runtime.handle().clone());
+        }
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting for it would block the thread that serves.
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -166,6 +214,7 @@ async fn keep_tidy(state: &State) {
     loop {
         tokio::time::sleep(FORGET_EVERY).await;
         state.rate_limit.forget_idle();
+        state.answers.tidy().await;
     }
 }
 
@@ -254,8 +303,13 @@ fn gateway(settings: &Settings, fetcher: &Arc<Fetcher>, metrics: &Metrics) -> Re
         strict: routing.strict,
         deadline: routing.deadline,
     };
+    let cache = CacheLimits {
+        max_bytes: settings.cache.max_bytes as u64,
+        max_entry: settings.cache.max_entry as u64,
+        ttl: settings.cache.ttl,
+    };
     let store = Box::new(StateDb::new(&settings.storage.data_dir));
-    Ok(Gateway::new(Registry::new(providers), routing, store))
+    Ok(Gateway::new(Registry::new(providers), routing, cache, metrics.clone(), store))
 }
 
 /// The compiled-in prices and over them the owner's.

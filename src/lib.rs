@@ -14,5 +14,6 @@ pub mod providers;
 pub mod secret;
 pub mod settings;
 pub mod state;
+pub mod store;
 pub mod telemetry;
 mod tls;

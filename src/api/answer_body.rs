@@ -45,6 +45,11 @@ impl AnswerBody {
         let length = segments.iter().map(Segment::length).sum();
         Self { segments: segments.into(), length }
     }
+
+    /// Bytes in all.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
 }
 
 impl Segment {
@@ -57,6 +62,30 @@ impl Segment {
     }
 }
 
+impl Iterator for AnswerBody {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        Some(match self.segments.pop_front()? {
+            Segment::Text(mut text) => {
+                // In pieces, too: what is handed over at once is copied at once.
+                let piece = text.split_to(PIECE.min(text.len()));
+                if !text.is_empty() {
+                    self.segments.push_front(Segment::Text(text));
+                }
+                piece
+            }
+            Segment::Base64(mut bytes) => {
+                let piece = bytes.split_to(PIECE.min(bytes.len()));
+                if !bytes.is_empty() {
+                    self.segments.push_front(Segment::Base64(bytes));
+                }
+                STANDARD.encode_type::<Vec<u8>>(&piece).into()
+            }
+        })
+    }
+}
+
 impl MessageBody for AnswerBody {
     type Error = Infallible;
 
@@ -65,24 +94,7 @@ impl MessageBody for AnswerBody {
     }
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        Poll::Ready(match self.segments.pop_front() {
-            None => None,
-            Some(Segment::Text(mut text)) => {
-                // In pieces, too: what is handed over at once is copied at once.
-                let piece = text.split_to(PIECE.min(text.len()));
-                if !text.is_empty() {
-                    self.segments.push_front(Segment::Text(text));
-                }
-                Some(Ok(piece))
-            }
-            Some(Segment::Base64(mut bytes)) => {
-                let piece = bytes.split_to(PIECE.min(bytes.len()));
-                if !bytes.is_empty() {
-                    self.segments.push_front(Segment::Base64(bytes));
-                }
-                Some(Ok(STANDARD.encode_type::<Vec<u8>>(&piece).into()))
-            }
-        })
+        Poll::Ready(self.next().map(Ok))
     }
 }
 

@@ -67,6 +67,8 @@ fn conclude(answer: ServiceResponse, line: Line, id: &str) -> ServiceResponse {
     let foreign = of_status(response.status());
     let error = response.error().and_then(Error::as_error::<ApiError>).or(foreign.as_ref());
     let mut summary = request.extensions().get::<Summary>().cloned().unwrap_or_default();
+    // An answer that is given again has had its shape from the first.
+    let error = error.filter(|_| summary.replay_of.is_none());
     if let Some(attempts) = error.and_then(|error| error.told.attempts.as_deref()) {
         summary.attempts = Some(summary::attempts(attempts));
     }
@@ -113,8 +115,10 @@ fn log(error: &ApiError, id: &str) {
 
 fn finish(answer: &mut ServiceResponse, id: &str, draining: bool) {
     let headers = answer.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(id) {
-        headers.insert(HeaderName::from_static(request_id::HEADER), id);
+    let name = HeaderName::from_static(request_id::HEADER);
+    // An answer that is given again goes by the id of the first, as its body does.
+    if let (false, Ok(id)) = (headers.contains_key(&name), HeaderValue::from_str(id)) {
+        headers.insert(name, id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

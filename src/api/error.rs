@@ -81,6 +81,7 @@ codes! {
     InvalidField "invalid_field" UNPROCESSABLE_ENTITY "A field has a value that cannot be",
     ConflictingFields "conflicting_fields" UNPROCESSABLE_ENTITY "Fields contradict each other",
     Unsupported "unsupported" UNPROCESSABLE_ENTITY "This cannot be done here",
+    KeyReused "idempotency_key_reused" UNPROCESSABLE_ENTITY "The idempotency key belongs to another request",
     InvalidRequest "invalid_request" UNPROCESSABLE_ENTITY "The provider cannot take the request",
     ContentRejected "content_rejected" UNPROCESSABLE_ENTITY "The prompt was refused",
     NotInstalled "model_not_installed" FAILED_DEPENDENCY "The model is not installed",

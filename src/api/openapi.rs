@@ -85,7 +85,7 @@ errors! {
         UnknownField MissingField InvalidField ConflictingFields NotInstalled RateLimited Overloaded;
     /// The errors of making pictures.
     GenerateErrors: InvalidJson UnknownProvider UnknownModel BodyTimeout BodyTooLarge UnsupportedMediaType UnknownField
-        MissingField InvalidField ConflictingFields Unsupported InvalidRequest ContentRejected NotInstalled RateLimited
+        MissingField InvalidField ConflictingFields Unsupported KeyReused InvalidRequest ContentRejected NotInstalled RateLimited
         ProviderUnauthorized ProviderModelNotFound ProviderNoImage ProviderProtocol NothingAvailable ProviderQuota
         ProviderRateLimited ProviderOverloaded ProviderUnavailable Overloaded ProviderTimeout DeadlineExceeded
         LoopDetected;

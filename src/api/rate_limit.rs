@@ -48,8 +48,8 @@ impl RateLimit {
     }
 }
 
-/// One caller: an IPv4 address, or the /64 that an IPv6 host can choose its addresses from.
-fn key(address: IpAddr) -> IpAddr {
+/// One caller, until there are keys: an IPv4 address, or the /64 that an IPv6 host can choose its addresses from.
+pub(super) fn key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::auth::Admin;
 use super::body_memory::BodyMemory;
 use super::hosts::Hosts;
+use super::idempotency::Answers;
 use super::in_flight::InFlight;
 use super::rate_limit::RateLimit;
 use crate::fetch::Fetcher;
@@ -30,6 +31,8 @@ pub struct State {
     pub rate_limit: RateLimit,
     /// The memory that bodies may take.
     pub body_memory: BodyMemory,
+    /// Answers for whoever asks again.
+    pub answers: Answers,
     /// What runs now.
     pub in_flight: Arc<InFlight>,
     /// What is counted.

@@ -14,6 +14,8 @@ pub(super) struct Summary {
     pub(super) model: Option<String>,
     /// What became of each candidate.
     pub(super) attempts: Option<String>,
+    /// The id of the request whose answer was given again.
+    pub(super) replay_of: Option<String>,
     /// What the pictures cost in US dollars, where known.
     pub(super) cost_usd: Option<f64>,
     /// What the pictures show; only where the settings ask for it.
@@ -52,6 +54,7 @@ impl Line {
                     provider = summary.provider.as_deref(),
                     model = summary.model.as_deref(),
                     attempts = summary.attempts.as_deref(),
+                    replay_of = summary.replay_of.as_deref(),
                     cost_usd = summary.cost_usd,
                     prompt = summary.prompt.as_deref(),
                     "answered"

@@ -1,20 +1,26 @@
 //! The turns of the candidates: one after the other, until one has made the pictures, under one deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::cache::CacheOutcome;
 use super::error::{Error, Remedy};
-use super::health::Ledger;
+use super::flights::{Flights, Landing, Ticket};
+use super::key::{Key, Sharing};
 use super::router::Candidate;
-use super::wishes::{self, Unmet};
-use super::{Outcome, Routing, convert};
-use crate::generation::{Attempt, AttemptOutcome, FallbackPolicy, Generation, GenerationRequest, ModelId};
+use super::wishes::{self, Fitted, Unmet};
+use super::{Outcome, Routing};
+use crate::generation::{
+    Attempt, AttemptOutcome, FallbackPolicy, Generation, GenerationRequest, ModelId, OnDisconnect,
+};
 use crate::providers::{self, Call, ErrorKind, Recovery};
 
 /// One request on its way through its candidates.
 pub(super) struct Chain<'a> {
-    pub ledger: &'a Ledger,
+    pub flights: &'a Flights,
+    pub sharing: Sharing,
     pub routing: &'a Routing,
     pub policy: FallbackPolicy,
     pub request: &'a GenerationRequest,
@@ -35,10 +41,18 @@ struct Story {
     waited: Duration,
 }
 
+/// When a chain must be done.
+struct Limits {
+    /// For the caller.
+    waiting: Instant,
+    /// For work that goes on without the caller.
+    work: Instant,
+}
+
 /// How the chain goes on after a candidate.
 enum Next {
     Candidate,
-    Done(Generation),
+    Done(Generation, CacheOutcome),
     Ended,
     DeadlineExceeded,
 }
@@ -48,24 +62,31 @@ impl Chain<'_> {
     pub(super) async fn run(self, candidates: Vec<Candidate>) -> Result<Outcome, Error> {
         let started = Instant::now();
         let limit = self.request.timeout.map_or(self.routing.deadline, |own| own.min(self.routing.deadline));
+        let limits = Limits { waiting: started + limit, work: started + self.routing.deadline };
         let mut story = Story::default();
         for candidate in candidates {
             if started.elapsed() >= limit {
                 return Err(story.deadline_exceeded(limit));
             }
-            match self.turn(&candidate, started + limit, &mut story).await {
+            match self.turn(&candidate, &limits, &mut story).await {
                 Next::Candidate => {}
                 Next::Ended => break,
                 Next::DeadlineExceeded => return Err(story.deadline_exceeded(limit)),
-                Next::Done(generation) => {
-                    return Ok(self.outcome(candidate.model, generation, story, started.elapsed()));
+                Next::Done(generation, cache) => {
+                    return Ok(self.outcome(candidate.model, generation, cache, story, started.elapsed()));
                 }
             }
         }
         Err(story.end(self.request, self.policy))
     }
 
-    async fn turn(&self, candidate: &Candidate, deadline: Instant, story: &mut Story) -> Next {
+    async fn turn(&self, candidate: &Candidate, limits: &Limits, story: &mut Story) -> Next {
+        let key = self.sharing.key(&candidate.model, candidate.details.digest.as_deref());
+        // A picture that is kept needs no provider, so it comes before the question whether there is one.
+        if let Some(generation) = key.as_ref().and_then(|key| self.flights.kept(key)) {
+            story.note(&candidate.model, AttemptOutcome::Ok, None, 0, Duration::ZERO);
+            return Next::Done(generation, CacheOutcome::Hit);
+        }
         if let Some(obstacle) = candidate.obstacle() {
             if obstacle.not_installed && story.attempts.is_empty() {
                 story.not_installed = Some((candidate.model.clone(), obstacle.detail.clone(), obstacle.remedy.clone()));
@@ -97,34 +118,44 @@ impl Chain<'_> {
         };
 
         let started = Instant::now();
-        let call = Call::new(candidate.model.key.clone(), deadline, self.request_id);
-        let made = tokio::time::timeout_at(deadline, candidate.provider.generate(&fitted.request, &call)).await;
-        let waited = started.elapsed();
+        let landing = self.flights.fly(self.ticket(candidate, fitted, key, limits)).await;
+        let Landing { made, calls, cache, answered } = landing;
+        let waited = answered.saturating_duration_since(started);
         story.waited += waited;
-        let made = match made.unwrap_or_else(|_| Err(out_of_time())) {
-            Ok(generation) => convert::convert(generation, &fitted.request, &candidate.details).await,
-            Err(error) => Err(error),
-        };
         let failure = made.as_ref().err().map(|error| error.kind().category());
-        self.ledger.note(candidate.position, failure);
         let outcome = if failure.is_none() { AttemptOutcome::Ok } else { AttemptOutcome::Failed };
-        story.note(&candidate.model, outcome, failure.map(str::to_owned), call.upstream_calls(), waited);
+        story.note(&candidate.model, outcome, failure.map(str::to_owned), calls, waited);
         match made {
-            Ok(mut generation) => {
-                generation.ignored = merged(fitted.ignored, generation.ignored);
-                Next::Done(generation)
-            }
-            Err(error) => self.after(&candidate.model, error, deadline, story),
+            Ok(generation) => Next::Done(generation, cache),
+            Err(error) => self.after(&candidate.model, error, limits.waiting, story),
+        }
+    }
+
+    fn ticket(&self, candidate: &Candidate, fitted: Fitted, key: Option<Key>, limits: &Limits) -> Ticket {
+        let finish = match self.request.on_disconnect.unwrap_or(candidate.on_disconnect) {
+            OnDisconnect::Cancel => false,
+            OnDisconnect::Finish => true,
+        };
+        // What is finished in any case is not cut short by a caller who is in a hurry.
+        let deadline = if finish { limits.work } else { limits.waiting };
+        Ticket {
+            provider: Arc::clone(&candidate.provider),
+            position: candidate.position,
+            model: candidate.model.clone(),
+            details: candidate.details.clone(),
+            request: fitted.request,
+            ignored: fitted.ignored,
+            call: Call::new(candidate.model.key.clone(), deadline, self.request_id),
+            deadline: limits.waiting,
+            finish,
+            key,
+            keep: self.sharing.keep,
         }
     }
 
     /// How the chain goes on after a failure: its kind's recovery decides, and nothing else of it.
     fn after(&self, model: &ModelId, error: providers::Error, deadline: Instant, story: &mut Story) -> Next {
         let kind = error.kind();
-        if matches!(kind, ErrorKind::Unauthorized | ErrorKind::ModelNotFound) {
-            // Somebody has to change the configuration: nobody else will notice while the next provider helps out.
-            tracing::error!(%model, reason = kind.category(), "a provider needs its configuration changed");
-        }
         story.failures.push((model.clone(), error));
         match (kind.recovery(), self.policy) {
             _ if kind == ErrorKind::Timeout && Instant::now() >= deadline => Next::DeadlineExceeded,
@@ -138,9 +169,17 @@ impl Chain<'_> {
         }
     }
 
-    fn outcome(&self, model: ModelId, generation: Generation, story: Story, total: Duration) -> Outcome {
+    fn outcome(
+        &self,
+        model: ModelId,
+        generation: Generation,
+        cache: CacheOutcome,
+        story: Story,
+        total: Duration,
+    ) -> Outcome {
         story.log_failures(0);
         Outcome {
+            cache,
             fallback_used: self.policy == FallbackPolicy::Auto && story.attempts.len() > 1,
             fallback_policy: self.policy,
             overhead: total.saturating_sub(story.waited),
@@ -201,18 +240,4 @@ impl Story {
             tracing::warn!(%model, reason, %error, causes = causes.join(": "), "a provider made no picture");
         }
     }
-}
-
-/// The wishes that the gateway and the provider left out, each once, in order.
-fn merged<T: PartialEq>(mut ours: Vec<T>, theirs: Vec<T>) -> Vec<T> {
-    for wish in theirs {
-        if !ours.contains(&wish) {
-            ours.push(wish);
-        }
-    }
-    ours
-}
-
-fn out_of_time() -> providers::Error {
-    providers::Error::new(ErrorKind::Timeout, "the time for the request was over before the provider answered")
 }

@@ -2,12 +2,15 @@
 //!
 //! It asks providers through their trait only; it knows no HTTP status and no provider's name.
 
+mod cache;
 mod convert;
 mod current;
 mod embed;
 mod error;
 mod fallback;
+mod flights;
 mod health;
+mod key;
 mod registry;
 mod router;
 mod sizing;
@@ -16,19 +19,25 @@ mod wishes;
 #[cfg(test)]
 mod tests;
 
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+pub use cache::{CacheLimits, CacheOutcome};
 pub use current::{CurrentStore, MemoryStore, StoreError};
 pub use error::{Error, Remedy};
 pub use health::{Happened, ProviderHealth};
+pub use key::{Scope, fingerprint};
 pub use registry::{Registered, Registry};
 
 pub use crate::providers::layers::{BreakerState, Headroom};
 
 use crate::generation::{Attempt, FallbackPolicy, Generation, GenerationRequest, ModelId, Target};
+use crate::metrics::Metrics;
+use cache::Cache;
 use fallback::Chain;
+use flights::Flights;
 use health::Ledger;
+use key::Sharing;
 use router::Router;
 
 /// What the configuration says about choosing: `[routing]`.
@@ -54,6 +63,8 @@ pub struct Outcome {
     pub generation: Generation,
     /// Who made them.
     pub model: ModelId,
+    /// Whether they were made for this request.
+    pub cache: CacheOutcome,
     /// Every candidate that was considered, in order.
     pub attempts: Vec<Attempt>,
     /// Whether a candidate after the first made them.
@@ -73,12 +84,20 @@ pub struct Gateway {
     /// The process-wide current model, when one was chosen.
     chosen: RwLock<Option<ModelId>>,
     store: Box<dyn CurrentStore>,
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
+    flights: Flights,
+    metrics: Metrics,
 }
 
 impl Gateway {
     /// A gateway over these providers. The current model is taken from `store`; one that no longer exists is dropped.
-    pub fn new(registry: Registry, routing: Routing, store: Box<dyn CurrentStore>) -> Self {
+    pub fn new(
+        registry: Registry,
+        routing: Routing,
+        cache: CacheLimits,
+        metrics: Metrics,
+        store: Box<dyn CurrentStore>,
+    ) -> Self {
         let chosen = store.load().and_then(|name| {
             let known = registry.find_id(&name);
             if known.is_none() {
@@ -86,18 +105,50 @@ impl Gateway {
             }
             known
         });
-        let ledger = Ledger::new(registry.providers().len());
-        Self { registry, routing, chosen: RwLock::new(chosen), store, ledger }
+        let ledger = Arc::new(Ledger::new(registry.providers().len()));
+        let flights = Flights::new(Cache::new(cache), Arc::clone(&ledger), metrics.clone());
+        Self { registry, routing, chosen: RwLock::new(chosen), store, ledger, flights, metrics }
     }
 
-    /// Makes the pictures of `request`, or says of every candidate why not. Dropping the future cancels the work.
+    /// From now on providers are asked on this runtime, so that their work outlives the threads of those who wait.
+    pub fn run_on(&self, runtime: tokio::runtime::Handle) {
+        self.flights.run_on(runtime);
+    }
+
+    /// Makes the pictures of `request`, or says of every candidate why not; pictures that are kept or under way for
+    /// the same request of the same `scope` will do where the request allows it. Dropping the future gives the work up
+    /// unless somebody else waits for it, or it is to be finished.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn generate(&self, request: &GenerationRequest, request_id: &str) -> Result<Outcome, Error> {
+    pub async fn generate(
+        &self,
+        request: &GenerationRequest,
+        request_id: &str,
+        scope: &Scope,
+    ) -> Result<Outcome, Error> {
         let policy = self.router().policy(request);
         let candidates = self.router().candidates(&request.target, policy)?;
-        Chain { ledger: &self.ledger, routing: &self.routing, policy, request, request_id }.run(candidates).await
+        let sharing = Sharing::of(request, scope);
+        let (flights, routing) = (&self.flights, &self.routing);
+        let outcome = Chain { flights, sharing, routing, policy, request, request_id }.run(candidates).await?;
+        self.metrics.count_cache(outcome.cache.word());
+        Ok(outcome)
+    }
+
+    /// Turns of providers that are under way, also those that nobody waits for.
+    pub fn flights(&self) -> usize {
+        self.flights.running()
+    }
+
+    /// Returns when no provider's turn is under way.
+    pub async fn flights_idle(&self) {
+        self.flights.idle().await;
+    }
+
+    /// Bytes of pictures that are kept for the same request again.
+    pub fn cached_bytes(&self) -> u64 {
+        self.flights.kept_bytes()
     }
 
     /// All providers, in priority order.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Error, Registered, Registry, Routing};
 use crate::generation::{
-    Availability, Capabilities, FallbackPolicy, GenerationRequest, Installed, Model, ModelId, Target,
+    Availability, Capabilities, FallbackPolicy, GenerationRequest, Installed, Model, ModelId, OnDisconnect, Target,
 };
 use crate::providers::Provider;
 use crate::providers::layers::Gauges;
@@ -23,6 +23,8 @@ pub(super) struct Candidate {
     pub model: ModelId,
     /// What it can do.
     pub details: Model,
+    /// What becomes of its work when nobody waits for it any more, unless the request says.
+    pub on_disconnect: OnDisconnect,
     /// The provider in its layers.
     pub provider: Arc<dyn Provider>,
     /// What its layers know beside its answers.
@@ -260,6 +262,7 @@ impl Entry<'_> {
             position: self.position,
             model: self.id_of(model),
             details: model.clone(),
+            on_disconnect: self.registered.on_disconnect,
             provider: Arc::clone(&self.registered.provider),
             gauges: Arc::clone(&self.registered.gauges),
         }

@@ -62,6 +62,9 @@ pub struct Model {
     pub aliases: Vec<String>,
     /// What the price table knows it by: its name upstream.
     pub price_key: Option<String>,
+    /// What its files are, where they are here: another content has another digest. `None` where only the provider
+    /// knows.
+    pub digest: Option<String>,
     /// Whether it can be used without fetching anything.
     pub installed: Installed,
     /// What it understands.

@@ -17,6 +17,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
@@ -38,6 +39,7 @@ struct Inner {
     providers: provider::Families,
     http: http::Families,
     cache: Family<CacheLabels, Counter>,
+    flights: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,7 +57,9 @@ impl Metrics {
         let http = http::Families::register(&mut registry);
         let cache = Family::default();
         registry.register("cache_results", "Looks into the cache of pictures, by what came of them", cache.clone());
-        Self(Arc::new(Inner { registry: Mutex::new(registry), providers, http, cache }))
+        let flights = Gauge::default();
+        registry.register("flights", "Turns of providers that are under way, waited for or not", flights.clone());
+        Self(Arc::new(Inner { registry: Mutex::new(registry), providers, http, cache, flights }))
     }
 
     /// The figures of one provider.
@@ -71,6 +75,11 @@ impl Metrics {
     /// Counts a look into the cache: `hit`, `miss`, `coalesced` or another word of the cache's own closed list.
     pub fn count_cache(&self, result: &'static str) {
         self.0.cache.get_or_create(&CacheLabels { result }).inc();
+    }
+
+    /// So many turns of providers are under way.
+    pub fn set_flights(&self, running: usize) {
+        self.0.flights.set(i64::try_from(running).unwrap_or(i64::MAX));
     }
 
     /// All of it as text, in the format that [`CONTENT_TYPE`] names.

@@ -2,20 +2,21 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a provider made no picture.
 ///
 /// `Display` is a sentence for the caller: never upstream text, addresses or keys. Those may stand in the source,
-/// which only the log sees.
-#[derive(Debug)]
+/// which only the log sees. Clones share the source: everybody who waited for the same work gets the same failure.
+#[derive(Debug, Clone)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
     retry_after: Option<Duration>,
     circumstance: Circumstance,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// What a layer knows about a failure beyond its kind.
@@ -161,7 +162,7 @@ impl Error {
     /// Adds the cause; only the log sees it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(source.into().into());
         self
     }
 

@@ -1,6 +1,7 @@
 //! A provider for tests that does what its script says, turn by turn. It exists in tests only.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ pub(crate) enum Step {
     Hang,
     /// Pictures as asked, after this long.
     After(Duration),
+    /// This failure, after this long.
+    FailAfter(ErrorKind, Duration),
+    /// A fault in the provider's own code.
+    Panic,
 }
 
 /// The provider. Clones share their script and their record.
@@ -36,6 +41,16 @@ pub(crate) struct Scripted {
     availability: Arc<Mutex<Availability>>,
     steps: Arc<Mutex<VecDeque<Step>>>,
     asked: Arc<Mutex<Vec<GenerationRequest>>>,
+    busy: Arc<AtomicUsize>,
+}
+
+/// Keeps a turn counted until it is over or dropped.
+struct Busy(Arc<AtomicUsize>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Scripted {
@@ -47,6 +62,7 @@ impl Scripted {
             availability: Arc::new(Mutex::new(Availability::Available)),
             steps: Arc::new(Mutex::new(steps.into_iter().collect())),
             asked: Arc::default(),
+            busy: Arc::default(),
         }
     }
 
@@ -54,6 +70,16 @@ impl Scripted {
         *self.availability.lock().unwrap() =
             Availability::Unavailable { reason, detail: format!("it says {reason}"), remedy: format!("cure {reason}") };
         self
+    }
+
+    /// From now on it can or cannot be used.
+    pub(crate) fn set_availability(&self, availability: Availability) {
+        *self.availability.lock().unwrap() = availability;
+    }
+
+    /// How many turns it is in.
+    pub(crate) fn busy(&self) -> usize {
+        self.busy.load(Ordering::SeqCst)
     }
 
     /// What it was asked, in order.
@@ -73,6 +99,8 @@ impl Provider for Scripted {
     }
 
     async fn generate(&self, request: &GenerationRequest, call: &Call) -> Result<Generation, Error> {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        let _busy = Busy(Arc::clone(&self.busy));
         call.count_upstream_call();
         self.asked.lock().unwrap().push(request.clone());
         let step = self.steps.lock().unwrap().pop_front().unwrap_or(Step::Pictures);
@@ -87,6 +115,11 @@ impl Provider for Scripted {
                 tokio::time::sleep(delay).await;
                 Ok(pictures(request))
             }
+            Step::FailAfter(kind, delay) => {
+                tokio::time::sleep(delay).await;
+                Err(Error::new(kind, format!("it fails with {}", kind.category())))
+            }
+            Step::Panic => panic!("the script says so"),
         }
     }
 }
@@ -105,6 +138,7 @@ pub(crate) fn model(key: &str) -> Model {
         aliases: Vec::new(),
         installed: Installed::Yes,
         price_key: None,
+        digest: None,
         supports: Supports::all(Support::Yes),
         limits: Limits::default(),
         defaults: Defaults::default(),

@@ -17,7 +17,7 @@ pub use error::{Error, Problem};
 pub use load::{DEFAULTS, Loaded, Sources};
 pub use paths::{executable_dirs, hub_cache};
 pub use sections::{
-    Breaker, Costs, Fallback, Fetch, Library, Limits, Log, LogFormat, LogLevel, OnDisconnect, Policy, Provider,
+    Breaker, Cache, Costs, Fallback, Fetch, Library, Limits, Log, LogFormat, LogLevel, OnDisconnect, Policy, Provider,
     Routing, Server, Settings, Storage,
 };
 pub use show::Shown;

@@ -22,6 +22,8 @@ pub struct Settings {
     pub routing: Routing,
     /// Where state is kept.
     pub storage: Storage,
+    /// Which finished pictures are kept for the same request.
+    pub cache: Cache,
     /// Where model files are looked for.
     pub library: Library,
     /// How much one caller may ask.
@@ -106,6 +108,24 @@ pub enum Fallback {
 pub struct Storage {
     /// The folder of `state.db`, sockets and caches; expanded when loaded.
     pub data_dir: PathBuf,
+    /// Bytes of answers that are kept for requests with an `Idempotency-Key`; 0: none is.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub answers_max: usize,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// Bytes of pictures in all; 0: none is kept.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub max_bytes: usize,
+    /// Bytes of one request's pictures; larger ones are not kept.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub max_entry: usize,
+    /// How long pictures are kept.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub ttl: Duration,
 }
 
 /// `[library]`

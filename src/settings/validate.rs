@@ -17,6 +17,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Error> {
         ("server.body_timeout", server.body_timeout),
         ("routing.deadline", settings.routing.deadline),
         ("fetch.timeout", settings.fetch.timeout),
+        ("cache.ttl", settings.cache.ttl),
     ] {
         at_least(&mut problems, key, duration > Duration::ZERO, "must be longer than nothing");
     }

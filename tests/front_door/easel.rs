@@ -1,5 +1,6 @@
 //! The gateway's own binary, started for one test and ended with it.
 
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ pub struct Easel {
     port: u16,
     client: reqwest::Client,
     log: Arc<Mutex<String>>,
-    _folder: TempDir,
+    folder: TempDir,
     _readers: JoinSet<()>,
 }
 
@@ -41,13 +42,28 @@ impl Easel {
 
     /// Starts it with this configuration and these variables.
     pub async fn start_with(config: &str, variables: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("easel.toml");
-        std::fs::write(&file, config).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_easel"));
+        Self::launch(Command::new(env!("CARGO_BIN_EXE_easel")), new_folder(config), variables).await
+    }
+
+    /// Starts it where no file can grow beyond `blocks` of 512 bytes (or of 1024, as the shell counts).
+    pub async fn start_with_small_files(config: &str, blocks: u32) -> Self {
+        let mut command = Command::new("/bin/sh");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_easel"));
+        Self::launch(command, new_folder(config), &[]).await
+    }
+
+    /// Kills it as a power cut would and starts it again over the same files.
+    pub async fn killed_and_started_again(self) -> Self {
+        let Self { mut child, folder, .. } = self;
+        child.kill().await.unwrap();
+        Self::launch(Command::new(env!("CARGO_BIN_EXE_easel")), folder, &[]).await
+    }
+
+    async fn launch(mut command: Command, folder: TempDir, variables: &[(&str, &str)]) -> Self {
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
-            .arg(&file)
+            .arg(folder.path().join("easel.toml"))
             .env_clear()
             .env("HOME", folder.path())
             .env("EASEL_STORAGE__DATA_DIR", folder.path().join("data"))
@@ -71,7 +87,7 @@ impl Easel {
             }
         });
         let client = client();
-        let mut easel = Self { child, port: 0, client, log, _folder: folder, _readers: readers };
+        let mut easel = Self { child, port: 0, client, log, folder, _readers: readers };
         easel.wait_until_ready().await;
         easel
     }
@@ -87,6 +103,11 @@ impl Easel {
             assert!(ended.is_none() && begun.elapsed() < PATIENCE, "not ready ({ended:?}): {}", self.log());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// The folder of its data.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// Everything that it logged so far.
@@ -120,6 +141,11 @@ impl Easel {
         self.post("/api/generate-image", "application/json", body.to_string()).await
     }
 
+    /// Asks for a picture under an `Idempotency-Key`.
+    pub async fn generate_once(&self, key: &str, body: &Value) -> Answer {
+        self.generate_with("idempotency-key", key, body).await
+    }
+
     /// Asks for a picture with one more header.
     pub async fn generate_with(&self, name: &str, value: &str, body: &Value) -> Answer {
         let request = self.client.post(self.url("/api/generate-image")).header(name, value).json(body);
@@ -151,7 +177,7 @@ impl Easel {
 }
 
 impl Answer {
-    async fn read(response: reqwest::Response) -> Self {
+    pub async fn read(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await.unwrap().to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
@@ -213,6 +239,12 @@ impl Answer {
             })
             .collect()
     }
+}
+
+fn new_folder(config: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("easel.toml"), config).unwrap();
+    folder
 }
 
 /// A client that gives up in the end, and asks nobody but whom it is told.

@@ -14,6 +14,7 @@ async fn two(upstream: &Simulator) -> (Easel, Easel) {
         r#"{NO_DEFAULTS}
         [providers.studio]
         kind = "openai_compat"
+        policy = {{ breaker = {{ failures = 0 }} }}
         [providers.studio.config]
         base_url = "{}"
         models = {{ any = {{ id = "sim-any", supports_steps = false }} }}
@@ -30,6 +31,7 @@ fn over(base_url: &str) -> String {
         r#"{NO_DEFAULTS}
         [providers.other]
         kind = "openai_compat"
+        policy = {{ breaker = {{ failures = 0 }} }}
         config = {{ dialect = "easel", base_url = "{base_url}" }}
         "#
     )
@@ -62,10 +64,11 @@ async fn a_failure_keeps_its_kind_on_the_way_back() {
         (Fault::Refused, 422, "content_rejected"),
         (Fault::Status(401), 502, "provider_unauthorized"),
         (Fault::Quota, 503, "provider_quota_exhausted"),
-        (Fault::RateLimit(Some(9)), 503, "provider_rate_limited"),
         (Fault::Status(503), 503, "provider_overloaded"),
         (Fault::EmptyData, 502, "provider_no_image"),
         (Fault::TruncatedJson, 502, "provider_protocol"),
+        // The last, because nothing is asked again before the time is over.
+        (Fault::RateLimit(Some(9)), 503, "provider_rate_limited"),
     ] {
         upstream.reset();
         upstream.fail(fault);

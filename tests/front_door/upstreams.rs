@@ -17,12 +17,12 @@ providers.runware.enabled = false";
 pub const PROMPT: &str = "a small red circle";
 
 /// Sections of `openai_compat` providers named `first`, `second`, …, in this order of priority, each with one model
-/// `any`; `policy` is the first one's.
+/// `any`; `policy` is the first one's. The others have no breaker.
 pub fn in_order(upstreams: &[&Simulator], policy: &str) -> String {
     let mut config = NO_DEFAULTS.to_owned();
     for (place, upstream) in upstreams.iter().enumerate() {
         let name = ["first", "second", "third"].get(place).unwrap();
-        let policy = if place == 0 { policy } else { r#"timeout = "10s""# };
+        let policy = if place == 0 { policy } else { r#"timeout = "10s", breaker = { failures = 0 }"# };
         write!(
             config,
             r#"

@@ -1,12 +1,12 @@
 //! The answer of `POST /api/generate-image`.
 
 use actix_web::body::BoxBody;
-use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, Responder};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::answer_body::{AnswerBody, Segment};
+use crate::api::answer_body::Segment;
+use crate::api::recorded::{Head, Record, Recorded};
 use crate::api::request_id::RequestId;
 use crate::api::state::Bounds;
 use crate::api::summary::{self, Summary};
@@ -32,9 +32,11 @@ pub(super) struct GenerateImageAnswer {
     ignored: Vec<&'static str>,
     /// What became of each candidate, in order.
     attempts: Vec<AttemptView>,
-    /// `off`: this build keeps no pictures.
+    /// `miss`: they were made for this request and are kept; `hit`: they were kept from the same request before;
+    /// `coalesced`: they were made for the same request, which was under way; `bypass`: they are this request's alone.
     cache: &'static str,
-    /// What it cost in US dollars; `null` where it is not known.
+    /// What it cost in US dollars; `null` where it is not known, and 0 where nothing was sent for this request (`cache`
+    /// is `hit` or `coalesced`).
     #[schema(required)]
     cost_usd: Option<f64>,
     /// Where the time went.
@@ -107,7 +109,7 @@ pub(in crate::api) struct AttemptView {
     /// A category; `null` when it succeeded.
     #[schema(required)]
     reason: Option<String>,
-    /// Upstream calls made.
+    /// Upstream calls made for this request; 0 where another one's pictures were taken.
     calls: u32,
     /// Wall time.
     duration_ms: u64,
@@ -143,7 +145,8 @@ impl Answer {
     }
 
     fn view(&self) -> GenerateImageAnswer {
-        let Outcome { generation, model, attempts, fallback_used, fallback_policy, total, overhead } = &self.outcome;
+        let Outcome { generation, model, cache, attempts, fallback_used, fallback_policy, total, overhead } =
+            &self.outcome;
         let policy = match fallback_policy {
             FallbackPolicy::Auto => "auto",
             FallbackPolicy::Never => "never",
@@ -156,7 +159,7 @@ impl Answer {
             fallback: FallbackView { used: *fallback_used, policy },
             ignored: generation.ignored.iter().map(|wish| wish.field()).collect(),
             attempts: attempts.iter().map(AttemptView::from).collect(),
-            cache: "off",
+            cache: cache.word(),
             cost_usd: generation.cost_usd,
             timings_ms: Timings { total: milliseconds(*total), overhead: milliseconds(*overhead) },
             warnings: generation.warnings.clone(),
@@ -164,14 +167,16 @@ impl Answer {
         }
     }
 
-    fn headers(&self) -> [(&'static str, String); 5] {
-        let Outcome { model, attempts, total, overhead, .. } = &self.outcome;
+    fn headers(&self) -> [(&'static str, String); 7] {
+        let Outcome { model, cache, attempts, total, overhead, .. } = &self.outcome;
         let timing = |part: &std::time::Duration| part.as_secs_f64() * 1000.0;
         [
+            ("content-type", "application/json".to_owned()),
+            ("cache-control", "no-store".to_owned()),
             ("x-easel-provider", model.provider.to_string()),
             ("x-easel-model", model.key.to_string()),
             ("x-easel-attempts", summary::attempts(attempts)),
-            ("x-easel-cache", "off".to_owned()),
+            ("x-easel-cache", cache.word().to_owned()),
             ("server-timing", format!("total;dur={:.1}, overhead;dur={:.1}", timing(total), timing(overhead))),
         ]
     }
@@ -181,25 +186,24 @@ impl Responder for Answer {
     type Body = BoxBody;
 
     fn respond_to(self, request: &HttpRequest) -> HttpResponse<BoxBody> {
-        let mut response = HttpResponse::Ok();
-        response.content_type("application/json");
-        response.insert_header(("cache-control", "no-store"));
-        for (name, value) in self.headers() {
-            // A model key may hold letters that a header cannot.
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                response.insert_header((HeaderName::from_static(name), value));
-            }
-        }
-        let view = self.view();
-        let prompt = request.extensions().get::<Summary>().and_then(|summary| summary.prompt.clone());
+        let Outcome { generation, model, attempts, .. } = &self.outcome;
+        let summary = request.extensions().get::<Summary>().cloned().unwrap_or_default();
         request.extensions_mut().insert(Summary {
-            provider: Some(view.provider.clone()),
-            model: Some(view.model.clone()),
-            attempts: Some(summary::attempts(&self.outcome.attempts)),
-            cost_usd: view.cost_usd,
-            prompt,
+            provider: Some(model.provider.to_string()),
+            model: Some(model.key.to_string()),
+            attempts: Some(summary::attempts(attempts)),
+            cost_usd: generation.cost_usd,
+            ..summary
         });
-        response.body(AnswerBody::new(pictures(&self.outcome.generation.images, &view)))
+        self.recorded().into_response()
+    }
+}
+
+impl Record for Answer {
+    fn recorded(&self) -> Recorded {
+        let headers = self.headers().map(|(name, value)| (name.to_owned(), value));
+        let head = Head { request_id: self.request_id.as_str().to_owned(), status: 200, headers: headers.into() };
+        Recorded { head, body: pictures(&self.outcome.generation.images, &self.view()) }
     }
 }
 

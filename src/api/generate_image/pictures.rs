@@ -17,6 +17,14 @@ pub(super) struct GivenPictures {
 }
 
 impl GivenPictures {
+    /// Each with its field, as it was written: a request that is sent again need not be fetched again.
+    pub(super) fn written(&self) -> impl Iterator<Item = &str> {
+        let image = self.image.iter().map(|text| ("image", text));
+        let mask = self.mask.iter().map(|text| ("mask", text));
+        let references = self.reference_images.iter().map(|text| ("reference_images", text));
+        image.chain(mask).chain(references).flat_map(|(field, text)| [field, text.as_str()])
+    }
+
     /// Reads all of them into `request`.
     pub(super) async fn read(self, fetcher: &Fetcher, request: &mut GenerationRequest) -> Result<(), ApiError> {
         if let Some(text) = self.image {

@@ -3,7 +3,6 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use actix_web::http::header::HeaderMap;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -12,7 +11,8 @@ use crate::api::error::{ApiError, Code};
 use crate::api::fields::{Unread, Whole, invalid};
 use crate::api::state::Bounds;
 use crate::generation::{
-    AspectRatio, FallbackPolicy, GenerationRequest, ImageFormat, ImageSize, Lora, Seed, SizeWish, Target,
+    AspectRatio, CacheWish, FallbackPolicy, GenerationRequest, ImageFormat, ImageSize, Lora, OnDisconnect, Seed,
+    SizeWish, Target,
 };
 
 /// The longest side that anything is asked for, whatever a provider could do.
@@ -99,8 +99,13 @@ pub(in crate::api) struct GenerateImageRequest {
     embed_parameters: Option<bool>,
     /// How the pictures come. `url` is not in this build.
     response_format: Option<ResponseFormatField>,
-    /// This build keeps no pictures: `auto` and `never` are the same, `any` is refused.
+    /// What may be done with pictures of the same request. `auto` (the default): with a `seed`, those that are kept or
+    /// under way are taken, and new ones are kept. `any`: the same without a seed, whatever pictures there are. `never`:
+    /// neither.
     cache: Option<CacheField>,
+    /// What becomes of the work when the client leaves and nobody else waits for it: it is given up (`cancel`), or
+    /// finished and kept where `cache` allows (`finish`). Absent: as the provider's policy says.
+    on_disconnect: Option<OnDisconnectField>,
     /// The caller's own limit for the whole request in milliseconds; the process has its own, too.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 3_600_000)]
     timeout_ms: Option<Whole>,
@@ -152,9 +157,12 @@ enum CacheField {
     Never,
 }
 
-/// Headers that this build does not honour yet are refused rather than passed over.
-pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
-    if headers.contains_key("idempotency-key") { Err(unsupported("Idempotency-Key")) } else { Ok(()) }
+/// `on_disconnect`
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum OnDisconnectField {
+    Cancel,
+    Finish,
 }
 
 impl GenerateImageRequest {
@@ -194,6 +202,8 @@ impl GenerateImageRequest {
             scheduler: self.scheduler,
             strict: self.strict.unwrap_or(false),
             output_format: self.output_format.map(FormatField::format),
+            cache: self.cache.map_or(CacheWish::Auto, CacheField::wish),
+            on_disconnect: self.on_disconnect.map(OnDisconnectField::wish),
             timeout: timeout.map(|milliseconds| Duration::from_millis(milliseconds.get().into())),
             loras,
             strength: self.strength,
@@ -209,12 +219,8 @@ impl GenerateImageRequest {
             return Err(unsupported("controlnets"));
         }
         match self.response_format {
-            Some(ResponseFormatField::Url) => return Err(unsupported("response_format")),
-            Some(ResponseFormatField::B64Json) | None => {}
-        }
-        match self.cache {
-            Some(CacheField::Any) => Err(unsupported("cache")),
-            Some(CacheField::Auto | CacheField::Never) | None => Ok(()),
+            Some(ResponseFormatField::Url) => Err(unsupported("response_format")),
+            Some(ResponseFormatField::B64Json) | None => Ok(()),
         }
     }
 
@@ -295,6 +301,25 @@ impl FallbackField {
         match self {
             Self::Auto => FallbackPolicy::Auto,
             Self::Never => FallbackPolicy::Never,
+        }
+    }
+}
+
+impl CacheField {
+    fn wish(self) -> CacheWish {
+        match self {
+            Self::Auto => CacheWish::Auto,
+            Self::Any => CacheWish::Any,
+            Self::Never => CacheWish::Never,
+        }
+    }
+}
+
+impl OnDisconnectField {
+    fn wish(self) -> OnDisconnect {
+        match self {
+            Self::Cancel => OnDisconnect::Cancel,
+            Self::Finish => OnDisconnect::Finish,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The gateway over scripted providers, on a stopped clock.
 
+mod cache;
 mod convert;
 mod fallback;
+mod flights;
+mod keys;
 mod router;
 mod router_properties;
 mod sizing;
@@ -11,8 +14,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Gateway, MemoryStore, Registered, Registry, Routing};
+use super::{CacheLimits, Gateway, MemoryStore, Registered, Registry, Routing};
 use crate::generation::{Attempt, AttemptOutcome, ImageSize, OnDisconnect, ProviderId, Target};
+use crate::metrics::Metrics;
 use crate::providers::Provider;
 use crate::providers::scripted::Scripted;
 
@@ -25,6 +29,11 @@ fn routing() -> Routing {
         strict: false,
         deadline: Duration::from_mins(2),
     }
+}
+
+/// What `[cache]` says when it says nothing.
+fn caching() -> CacheLimits {
+    CacheLimits { max_bytes: 256 << 20, max_entry: 64 << 20, ttl: Duration::from_hours(1) }
 }
 
 fn registered(id: &str, priority: i32, provider: &Scripted) -> Registered {
@@ -45,7 +54,13 @@ fn registered(id: &str, priority: i32, provider: &Scripted) -> Registered {
 /// Providers in ascending priority.
 fn gateway(providers: &[(&str, &Scripted)], routing: Routing) -> Gateway {
     let registered = providers.iter().zip(1..).map(|((id, provider), priority)| registered(id, priority, provider));
-    Gateway::new(Registry::new(registered.collect()), routing, Box::new(MemoryStore::default()))
+    Gateway::new(
+        Registry::new(registered.collect()),
+        routing,
+        caching(),
+        Metrics::new(),
+        Box::new(MemoryStore::default()),
+    )
 }
 
 fn target(provider: Option<&str>, model: Option<&str>) -> Target {

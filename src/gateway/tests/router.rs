@@ -1,9 +1,10 @@
 //! The order of the candidates, case by case.
 
-use super::{gateway, registered, routing, target};
+use super::{caching, gateway, registered, routing, target};
 use crate::gateway::router::Router;
 use crate::gateway::{CurrentStore, Error, Gateway, MemoryStore, Registry, Routing};
 use crate::generation::{FallbackPolicy, Installed, Model, ModelId, ModelKey, ProviderId, Target};
+use crate::metrics::Metrics;
 use crate::providers::scripted::{Scripted, model, request};
 
 fn order(
@@ -145,7 +146,13 @@ fn the_current_model_is_remembered_if_it_exists() {
     let started = |stored: &str| {
         let store = MemoryStore::default();
         store.save(stored).unwrap();
-        Gateway::new(Registry::new(vec![registered("p", 1, &provider)]), routing(), Box::new(store))
+        Gateway::new(
+            Registry::new(vec![registered("p", 1, &provider)]),
+            routing(),
+            caching(),
+            Metrics::new(),
+            Box::new(store),
+        )
     };
     assert_eq!(started("p/y").current().unwrap().to_string(), "p/y");
     assert_eq!(started("p/gone").current().unwrap().to_string(), "p/x");

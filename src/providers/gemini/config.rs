@@ -150,6 +150,7 @@ impl ModelConfig {
             aliases: self.aliases.clone(),
             installed: Installed::Yes,
             price_key: Some(self.id.clone()),
+            digest: None,
             supports: Supports {
                 size: if sizes.is_empty() { Support::No } else { Support::Yes },
                 // It is taken, but nobody promises the same picture.

@@ -171,10 +171,10 @@ impl ModelConfig {
         if !self.guidance_scale.is_finite() || self.guidance_scale < 0.0 {
             return Err(BuildError::config(format!("{at}.guidance_scale"), "this must be a number of at least 0"));
         }
-        let (installed, own_size) = match found {
-            Found::Here(here) => (Installed::Yes, Some(here.size)),
+        let (installed, own_size, digest) = match found {
+            Found::Here(here) => (Installed::Yes, Some(here.size), Some(here.digest.clone())),
             Found::Absent { detail, remedy } => {
-                (Installed::No { detail: detail.clone(), remedy: remedy.clone() }, None)
+                (Installed::No { detail: detail.clone(), remedy: remedy.clone() }, None, None)
             }
         };
         let support = |is: bool| if is { Support::Yes } else { Support::No };
@@ -184,6 +184,7 @@ impl ModelConfig {
             aliases: self.aliases.clone(),
             installed,
             price_key: None,
+            digest,
             supports: Supports {
                 negative_prompt: support(self.supports_negative_prompt),
                 image: Support::No,

@@ -7,6 +7,7 @@ use easel_engine_protocol::{ModelSource, PipelineKind};
 use serde_json::Value;
 
 use super::config::{ModelConfig, Pipeline};
+use super::digest;
 use crate::generation::ImageSize;
 
 /// Where models are looked for.
@@ -36,6 +37,8 @@ pub(super) struct Here {
     pub source: ModelSource,
     /// The size that it was made for.
     pub size: ImageSize,
+    /// What its files are.
+    pub digest: String,
 }
 
 /// Looks for the model. The error is the reason why its `source` cannot be read at all.
@@ -65,7 +68,10 @@ pub(super) fn look(config: &ModelConfig, library: &Library<'_>) -> Result<Found,
     }
     let checked = DiffusersFolder::open(&path).and_then(|folder| verify(&folder).map(|()| folder));
     Ok(match checked {
-        Ok(folder) => Found::Here(Here { size: own_size(&folder), source: ModelSource { path, pipeline } }),
+        Ok(folder) => {
+            let (size, digest) = (own_size(&folder), digest::of_folder(&path));
+            Found::Here(Here { size, digest, source: ModelSource { path, pipeline } })
+        }
         Err(error) => Found::Absent {
             detail: without_path(&error.to_string(), &path, source),
             remedy: format!("put a whole model in diffusers layout at {}", path.display()),

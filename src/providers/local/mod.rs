@@ -2,6 +2,7 @@
 //! socket. This side knows which models are declared and where they lie; it computes nothing.
 
 mod config;
+mod digest;
 mod engine;
 mod environment;
 mod error;

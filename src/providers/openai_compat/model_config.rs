@@ -248,6 +248,7 @@ impl ModelConfig {
             aliases: self.aliases,
             installed: Installed::Yes,
             price_key: self.id,
+            digest: None,
             supports,
             limits,
         }

@@ -1,8 +1,8 @@
 //! How long OpenMP's threads spin while they wait, which has to be said before there is a thread.
 //!
 //! libgomp reads its environment when it is loaded, long before `main`. So the process starts itself anew, once, with the
-//! variable set: a quarter of a second, where a picture on a busy machine takes half a minute instead of ten seconds
-//! (docs/BUILDING.md).
+//! variable set: a quarter of a second, where a picture on a busy machine otherwise takes half a minute instead of ten
+//! seconds (docs/BUILDING.md has the figures).
 
 use std::env;
 use std::os::unix::process::CommandExt;

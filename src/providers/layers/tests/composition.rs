@@ -17,7 +17,8 @@ fn failure(step: &Step) -> Option<ErrorKind> {
     match step {
         Step::Pictures | Step::After(_) => None,
         Step::Answer(_) => Some(ErrorKind::NoImage),
-        Step::Fail(kind, _) => Some(*kind),
+        Step::Fail(kind, _) | Step::FailAfter(kind, _) => Some(*kind),
+        Step::Panic => Some(ErrorKind::Internal),
         Step::Hang => Some(ErrorKind::Timeout),
     }
 }
