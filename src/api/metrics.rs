@@ -10,8 +10,8 @@ use crate::metrics::{self, Metrics};
 
 /// What was counted.
 ///
-/// Figures for a monitoring system, in the text format of OpenMetrics. They hold no prompt, no key and no address. For
-/// an administrator: with the token of `[server] admin_token`, or without one where Easel listens on a loopback address.
+/// Figures for a monitoring system, in the text format of `OpenMetrics`. They hold no prompt, no key and no address.
+/// For an administrator: with the token of `[server] admin_token`, or without one where Easel listens on a loopback address.
 #[utoipa::path(
     tag = "health",
     security((), ("admin" = [])),

@@ -156,17 +156,19 @@ fn write(request: &GenerationRequest) -> (Ink, Ink) {
     ink.size(*size);
     ink.maybe(seed.as_ref(), |ink, seed| ink.number(seed.get()));
     ink.maybe(steps.as_ref(), |ink, steps| ink.number(steps.get().into()));
-    ink.maybe(guidance_scale.as_ref(), Ink::float);
+    ink.maybe(guidance_scale.as_ref(), |ink, scale| ink.float(*scale));
     ink.maybe(scheduler.as_deref(), Ink::text);
     ink.maybe(image.as_ref(), Ink::source);
     ink.maybe(mask.as_ref(), Ink::source);
     ink.number(reference_images.len() as u64);
-    reference_images.iter().for_each(|reference| ink.source(reference));
-    ink.maybe(strength.as_ref(), Ink::float);
+    for reference in reference_images {
+        ink.source(reference);
+    }
+    ink.maybe(strength.as_ref(), |ink, strength| ink.float(*strength));
     ink.number(loras.len() as u64);
     for Lora { name, weight } in loras {
         ink.text(name);
-        ink.float(weight);
+        ink.float(*weight);
     }
     ink.number((*strict).into());
     ink.maybe(output_format.as_ref(), |ink, format| ink.number(format_number(*format)));
@@ -230,7 +232,7 @@ impl Ink {
         self.bytes(text.as_bytes());
     }
 
-    fn float(&mut self, number: &f64) {
+    fn float(&mut self, number: f64) {
         // Adding zero makes one zero of the two that there are.
         self.number((number + 0.0).to_bits());
     }
@@ -248,7 +250,9 @@ impl Ink {
             SizeWish::Exact(size) => (1, size.width.get(), size.height.get()),
             SizeWish::Aspect(ratio) => (2, ratio.width.get(), ratio.height.get()),
         };
-        [kind, width, height].into_iter().for_each(|number| self.number(number.into()));
+        for number in [kind, width, height] {
+            self.number(number.into());
+        }
     }
 
     /// Format and size follow from the bytes.

@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn one(name: &str) -> Option<SecretRef> {
-        Some(SecretRef { env: name.to_owned() })
+        names(&[name]).0.pop()
     }
 
     /// What each provider was made with.

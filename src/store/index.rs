@@ -44,12 +44,11 @@ impl Index {
             let (path, name) = (entry.path(), entry.file_name());
             let Some(name) = name.to_str() else { continue };
             if let Some(name) = Name::parse(name) {
-                match file::look(&path) {
-                    Some((expires, size)) => index.insert(name, expires, size),
-                    None => {
-                        tracing::warn!(file = %path.display(), "a stored file is broken and is removed");
-                        fs::remove_file(&path)?;
-                    }
+                if let Some((expires, size)) = file::look(&path) {
+                    index.insert(name, expires, size);
+                } else {
+                    tracing::warn!(file = %path.display(), "a stored file is broken and is removed");
+                    fs::remove_file(&path)?;
                 }
             } else if file::is_left_behind(&path, name) {
                 fs::remove_file(&path)?;

@@ -1,30 +1,13 @@
-"""The official OpenAI client against an OpenAI Images upstream: argv is its base URL.
+"""The official OpenAI client against an OpenAI Images upstream: argv is its base URL, and its /admin page.
 
 Run by tests/clients/main.rs. It prints one line for each thing that it saw to be right, and fails at the first that is
-not. What the upstream does next is set through its /admin page.
+not.
 """
 
 import base64
-import json
-import struct
-import sys
-import urllib.request
 
 import openai
-
-BASE_URL = sys.argv[1]
-ADMIN = BASE_URL.removesuffix("/v1") + "/admin"
-
-
-def behave(**behaviour):
-    request = urllib.request.Request(ADMIN, data=json.dumps(behaviour).encode(), method="POST")
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5) as answer:
-        return json.load(answer)["counts"]
-
-
-def size_of(png):
-    assert png.startswith(b"\x89PNG\r\n\x1a\n"), png[:16]
-    return struct.unpack(">II", png[16:24])
+from upstream import BASE_URL, behave, png, size_of
 
 
 def raises(kind, **behaviour):
@@ -76,3 +59,31 @@ print("ok: GPT Image refuses response_format")
 behave(fault="status:500", times=1)
 assert client.with_options(max_retries=1).images.generate(model="gpt-image-1.5", prompt="a fox").data
 print("ok: a retry of the client's own gets its picture")
+
+photo, mask = ("photo.png", png(96, 64)), ("mask.png", png(96, 64, alpha=True))
+edited = client.images.edit(model="gpt-image-1.5", image=[photo, ("hat.png", png(8, 8))], mask=mask, prompt="a hat",
+                            size="1024x1536", input_fidelity="high")
+assert size_of(base64.b64decode(edited.data[0].b64_json)) == (1024, 1536)
+assert edited.usage.input_tokens_details.image_tokens > 0
+print("ok: two pictures and a mask are changed into one")
+
+try:
+    client.images.edit(model="gpt-image-1.5", image=photo, mask=("mask.png", png(8, 8, alpha=True)), prompt="a hat")
+    raise AssertionError("a mask of another size was taken")
+except openai.BadRequestError as error:
+    assert error.param == "mask", error
+print("ok: a mask of another size is refused")
+
+kinds = []
+with client.images.generate(model="gpt-image-1.5", prompt="a fox", stream=True, partial_images=2) as events:
+    for event in events:
+        kinds.append(event.type.removeprefix("image_generation."))
+        assert size_of(base64.b64decode(event.b64_json)) == (1024, 1024)
+assert kinds == ["partial_image", "partial_image", "completed"], kinds
+behave(fault="error-in-200", times=1)
+try:
+    list(client.images.edit(model="gpt-image-1.5", image=photo, prompt="a hat", stream=True))
+    raise AssertionError("the error in the stream raised nothing")
+except openai.APIError as error:
+    assert "server had an error" in str(error), error
+print("ok: events of a stream, and an error among them")

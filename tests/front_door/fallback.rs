@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use provider_sim::{Behaviour, Fault, Simulator};
+use provider_sim::{Behaviour, Fault, Simulator, Spelling};
 use serde_json::{Value, json};
 
 use crate::easel::Easel;
@@ -27,6 +27,9 @@ enum After {
     /// Nobody is asked.
     Final,
 }
+
+/// A right answer under a wrong name is taken, and so is the address of a picture.
+pub const HARMLESS: [Fault; 3] = [Fault::PlainText, Fault::UrlInsteadOfBase64, Fault::UrlRedirect(0)];
 
 fn expected() -> Vec<Expected> {
     use After::{Final, Next, Retry};
@@ -62,11 +65,45 @@ fn expected() -> Vec<Expected> {
         row(Fault::CorruptPicture, "protocol", "provider_protocol", Retry),
         row(Fault::FewerPictures, "no_image", "provider_no_image", Retry),
         row(Fault::WrongSize, "protocol", "provider_protocol", Retry),
+        row(Fault::InvalidKey, "unauthorized", "provider_unauthorized", Next),
+        row(Fault::UnknownModel, "model_not_found", "provider_model_not_found", Next),
+        // Pauses that are longer than the time limit of an attempt are not waited for.
+        row(Fault::RateLimitAs(Spelling::Seconds, 1_500), "rate_limited", "provider_rate_limited", Next),
+        row(Fault::RateLimitAs(Spelling::Float, 1_500), "rate_limited", "provider_rate_limited", Next),
+        row(Fault::RateLimitAs(Spelling::Date, 1_500), "rate_limited", "provider_rate_limited", Next),
+        row(Fault::RateLimitAs(Spelling::Milliseconds, 1_500), "rate_limited", "provider_rate_limited", Next),
+        row(Fault::RateLimitAs(Spelling::Body, 1_500), "rate_limited", "provider_rate_limited", Next),
+        row(Fault::NoRetry, "unavailable", "provider_unavailable", Next),
+        row(Fault::AskAgain, "unavailable", "provider_unavailable", Retry),
+        row(Fault::EmptyBody(504), "timeout", "provider_timeout", Retry),
+        row(Fault::Page(502), "unavailable", "provider_unavailable", Retry),
+        row(Fault::LostBefore, "unavailable", "provider_unavailable", Retry),
+        row(Fault::LostAfter, "unavailable", "provider_unavailable", Retry),
+        row(Fault::ErrorIn200, "unavailable", "provider_unavailable", Retry),
+        row(Fault::NoPicture(0), "no_image", "provider_no_image", Retry),
+        row(Fault::MorePictures, "protocol", "provider_protocol", Retry),
+        row(Fault::PartlyFailed, "no_image", "provider_no_image", Retry),
+        row(Fault::UrlExpired(404), "no_image", "provider_no_image", Retry),
+        row(Fault::UrlPrivate(0), "protocol", "provider_protocol", Retry),
+        row(Fault::UrlHang, "timeout", "provider_timeout", Retry),
+        row(Fault::UrlDrip(100), "timeout", "provider_timeout", Retry),
+        row(Fault::UrlReset, "unavailable", "provider_unavailable", Retry),
+        row(Fault::UrlHtml, "protocol", "provider_protocol", Retry),
+        row(Fault::UrlEndless, "protocol", "provider_protocol", Retry),
     ]
 }
 
 fn wish() -> Value {
     json!({ "prompt": PROMPT, "n": 2, "size": "64x48" })
+}
+
+#[test]
+fn every_fault_of_the_stand_in_is_expected_here() {
+    let expected = expected();
+    let all = Fault::ALL.iter().filter(|(fault, _)| !HARMLESS.contains(fault));
+    for (fault, _) in all {
+        assert!(expected.iter().any(|row| row.fault == *fault), "{fault}");
+    }
 }
 
 #[tokio::test]

@@ -110,7 +110,9 @@ async fn twins_under_way_wait_for_the_first() {
     let (first, again): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|answer| answer.header("idempotency-replayed").is_empty());
     assert_eq!((first.len(), again.len(), upstream.hits()), (1, 4, 1));
-    again.iter().for_each(|answer| assert_replayed(&first[0], answer));
+    for answer in &again {
+        assert_replayed(&first[0], answer);
+    }
 }
 
 #[tokio::test]

@@ -188,13 +188,14 @@ async fn the_statuses_of_failures_are_ours_and_the_attempts_stand_beside_them() 
     for (fault, status, code) in [
         (Fault::Status(500), 503, "provider_unavailable"),
         (Fault::Status(401), 502, "provider_unauthorized"),
-        (Fault::RateLimit(Some(7)), 503, "provider_rate_limited"),
         (Fault::Quota, 503, "provider_quota_exhausted"),
         (Fault::Refused, 422, "content_rejected"),
         (Fault::Hang, 504, "provider_timeout"),
         (Fault::Reset, 503, "provider_unavailable"),
         (Fault::EmptyData, 502, "provider_no_image"),
         (Fault::Html, 502, "provider_protocol"),
+        // Last, because the provider is not asked for as long as it says.
+        (Fault::RateLimit(Some(7)), 503, "provider_rate_limited"),
     ] {
         simulator.set(Behaviour::failing(fault));
         let answer = app.generate(&json!({ "prompt": "x", "provider": "sim", "n": 2 })).await;

@@ -6,5 +6,6 @@ mod costs;
 mod edge;
 mod errors;
 mod generate;
+mod layers;
 mod openapi;
 mod test_app;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::http::Reply;
+use crate::json::put;
 use crate::state::State;
 use crate::{Behaviour, Request, Vendor};
 
@@ -41,7 +42,7 @@ pub(crate) fn answer(request: &Request, state: &State) -> Reply {
     if request.query("requests").is_some() || request.path.ends_with("?requests") {
         let told =
             |request: &Request| json!({ "method": request.method, "path": request.path, "body": request.json() });
-        body["requests"] = state.requests().iter().map(told).collect();
+        put(&mut body, "requests", state.requests(None).iter().map(told).collect::<Value>());
     }
     Reply::json(200, &body)
 }

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::{STANDARD as BASE64, STANDARD_NO_PAD};
 use image::{ImageDecoder as _, ImageFormat, ImageReader};
 
 /// What a vendor sees of a picture.
@@ -31,6 +31,12 @@ pub(crate) enum Named {
     Address,
     /// A file.
     File(Seen),
+}
+
+/// A file in base64 of either alphabet, with or without its padding, as the JSON of protocol buffers allows.
+pub(crate) fn decode_either(text: &str) -> Option<Vec<u8>> {
+    let text = text.replace('-', "+").replace('_', "/");
+    STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok()
 }
 
 /// Reads an address, a `data:` URI or bare base64; `None` if it is none of them, or holds no picture.

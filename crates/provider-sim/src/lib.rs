@@ -25,6 +25,8 @@ mod fault;
 mod gemini;
 mod http;
 mod image_in;
+mod json;
+mod log;
 mod openai;
 mod picture;
 mod pictures;

@@ -1,5 +1,7 @@
 //! `provider-sim`: the stand-in as a program. It reads arguments and waits for a signal; all else is the library's.
 
+mod help;
+
 use std::error::Error;
 use std::time::Duration;
 
@@ -7,11 +9,12 @@ use clap::Parser;
 use provider_sim::{Behaviour, Fault, Simulator, parse_bytes, parse_duration};
 use tokio::signal::unix::{SignalKind, signal};
 
-const ABOUT: &str = "A picture service that draws gradients: an OpenAI Images upstream for tests, benches and demos";
+const ABOUT: &str =
+    "Picture services that draw gradients: OpenAI, Runware, Gemini and others, for tests, benches and demos";
 
 /// What can be set from outside.
 #[derive(Debug, Parser)]
-#[command(version, about = ABOUT, after_help = after_help())]
+#[command(version, about = ABOUT, after_help = help::text())]
 struct Arguments {
     /// Where to listen; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "HOST:PORT")]
@@ -107,16 +110,6 @@ Watch it:    curl -s http://{address}/admin
 Change it:   curl -s http://{address}/admin -d '{{"fault":"rate-limit:5","times":2,"delay":"200ms"}}'
 Reset it:    curl -s -X DELETE http://{address}/admin
 "#
-    )
-}
-
-fn after_help() -> String {
-    let faults: Vec<String> = Fault::ALL.iter().map(|(_, help)| format!("  {help}")).collect();
-    format!(
-        "Faults:\n{}\n\nModels:\n  gpt-image-1.5, gpt-image-2, dall-e-2, … follow their vendor's rules; sim-any takes any \
-         size up to 4096 and any further field.\n\nExamples:\n  provider-sim --listen 127.0.0.1:0\n  provider-sim --delay 2s \
-         --bytes 2MB\n  provider-sim --fault rate-limit:12 --times 3",
-        faults.join("\n")
     )
 }
 

@@ -72,15 +72,16 @@ fn spoils(fault: Fault) -> bool {
 
 fn spoil(fault: Fault, mut file: Vec<u8>) -> Vec<u8> {
     let middle = file.len() / 2;
-    match fault {
-        Fault::NotAPicture => return b"this is not a picture".to_vec(),
-        Fault::HalfPicture => file.truncate(middle),
-        Fault::CorruptPicture => {
-            if let Some(byte) = file.get_mut(middle) {
-                *byte ^= 0x10;
-            }
-        }
-        _ => {}
+    if fault == Fault::NotAPicture {
+        return b"this is not a picture".to_vec();
+    }
+    if fault == Fault::HalfPicture {
+        file.truncate(middle);
+    }
+    if fault == Fault::CorruptPicture
+        && let Some(byte) = file.get_mut(middle)
+    {
+        *byte ^= 0x10;
     }
     file
 }

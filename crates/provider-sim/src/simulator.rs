@@ -106,7 +106,7 @@ impl Simulator {
 
     /// Requests for pictures, oldest first, as they came in.
     pub fn requests(&self) -> Vec<Request> {
-        self.state.requests()
+        self.state.requests(None)
     }
 
     /// What is counted of one vendor; connections and fetched pictures are counted for all together only.
@@ -116,7 +116,7 @@ impl Simulator {
 
     /// Requests for pictures of this vendor, oldest first.
     pub fn requests_of(&self, vendor: Vendor) -> Vec<Request> {
-        self.state.requests_of(vendor)
+        self.state.requests(Some(vendor))
     }
 
     /// Requests that buy nothing, oldest first: lists of models, Runware's `getResponse` and the like.

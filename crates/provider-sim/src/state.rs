@@ -8,13 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::counts::{Counted, Counts, Tally, count};
+use crate::log::Log;
 use crate::picture::Drawing;
 use crate::runware::Tasks;
 use crate::vendor::Vendor;
 use crate::{Behaviour, Fault, Request};
 
-/// Requests that are remembered; older ones are forgotten.
-const REMEMBERED: usize = 1_000;
 /// Drawn pictures that are kept, so that a benchmark measures its subject and not this pencil.
 const KEPT_PICTURES: usize = 4;
 
@@ -22,8 +21,8 @@ const KEPT_PICTURES: usize = 4;
 pub(crate) struct State {
     address: SocketAddr,
     plan: Mutex<Plan>,
-    requests: Mutex<VecDeque<(Vendor, Request)>>,
-    lookups: Mutex<VecDeque<(Vendor, Request)>>,
+    requests: Log,
+    lookups: Log,
     drawn: Mutex<VecDeque<(Drawing, Arc<str>)>>,
     all: Arc<Tally>,
     each: [Arc<Tally>; Vendor::ALL.len()],
@@ -44,8 +43,8 @@ impl State {
         Self {
             address,
             plan: Mutex::new(Plan { script: VecDeque::new(), usual: behaviour }),
-            requests: Mutex::default(),
-            lookups: Mutex::default(),
+            requests: Log::default(),
+            lookups: Log::default(),
             drawn: Mutex::default(),
             all: Arc::default(),
             each: Default::default(),
@@ -80,16 +79,14 @@ impl State {
         lock(&self.plan).script = behaviours.into();
     }
 
-    pub fn requests(&self) -> Vec<Request> {
-        lock(&self.requests).iter().map(|(_, request)| request.clone()).collect()
+    /// Requests for pictures, of one vendor or of all.
+    pub fn requests(&self, vendor: Option<Vendor>) -> Vec<Request> {
+        self.requests.read(vendor)
     }
 
-    pub fn requests_of(&self, vendor: Vendor) -> Vec<Request> {
-        lock(&self.requests).iter().filter(|(whose, _)| *whose == vendor).map(|(_, request)| request.clone()).collect()
-    }
-
+    /// Requests that buy nothing.
     pub fn lookups(&self) -> Vec<Request> {
-        lock(&self.lookups).iter().map(|(_, request)| request.clone()).collect()
+        self.lookups.read(None)
     }
 
     pub fn counts(&self) -> Counts {
@@ -108,8 +105,8 @@ impl State {
     pub fn forget(&self) {
         self.all.forget();
         self.each.iter().for_each(|tally| tally.forget());
-        lock(&self.requests).clear();
-        lock(&self.lookups).clear();
+        self.requests.clear();
+        self.lookups.clear();
         self.tasks.forget();
     }
 
@@ -117,7 +114,7 @@ impl State {
     pub fn admit(&self, vendor: Vendor, request: &Request) -> (Behaviour, Option<Fault>) {
         count(&self.all.hits);
         count(&self.tally(vendor).hits);
-        remember(&self.requests, vendor, request);
+        self.requests.add(vendor, request);
         let mut plan = lock(&self.plan);
         if let Some(mut behaviour) = plan.script.pop_front() {
             let fault = behaviour.take_fault();
@@ -131,7 +128,7 @@ impl State {
     pub fn admit_lookup(&self, vendor: Vendor, request: &Request) -> (Behaviour, Option<Fault>) {
         count(&self.all.lookups);
         count(&self.tally(vendor).lookups);
-        remember(&self.lookups, vendor, request);
+        self.lookups.add(vendor, request);
         let behaviour = self.behaviour();
         let fault = behaviour.lookups;
         (Behaviour { delay: std::time::Duration::ZERO, ..behaviour }, fault)
@@ -177,14 +174,6 @@ impl State {
         let at = Vendor::ALL.iter().position(|other| *other == vendor).unwrap_or(0);
         self.each.get(at).unwrap_or(&self.all)
     }
-}
-
-fn remember(list: &Mutex<VecDeque<(Vendor, Request)>>, vendor: Vendor, request: &Request) {
-    let mut list = lock(list);
-    if list.len() == REMEMBERED {
-        list.pop_front();
-    }
-    list.push_back((vendor, request.clone()));
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -20,7 +20,7 @@ pub enum Vendor {
     LocalAi,
     /// The server of stable-diffusion.cpp: errors as text, everything but the size inside the prompt.
     SdCpp,
-    /// vLLM-Omni: further parameters, FastAPI's errors.
+    /// vLLM-Omni: further parameters, errors of `FastAPI`.
     Vllm,
     /// xAI: JSON edits, refusals on 200.
     Xai,

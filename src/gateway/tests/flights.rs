@@ -81,7 +81,7 @@ async fn without_a_seed_everybody_gets_pictures_of_their_own_unless_any_will_do(
     ] {
         let provider = scripted((0..5).map(|_| Step::After(Duration::from_secs(1))));
         let house = shared(&provider);
-        let asked = GenerationRequest { cache, seed, ..request() };
+        let asked = GenerationRequest { seed, cache, ..request() };
         let all: Vec<_> = (0..5).map(|_| ask(&house, asked.clone())).collect();
         for one in all {
             let outcome = one.await.unwrap().unwrap();

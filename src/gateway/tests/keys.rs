@@ -31,7 +31,7 @@ type Change = fn(&mut GenerationRequest);
 
 const SHAPING: &[Change] = &[
     |request| request.prompt.push('!'),
-    |request| request.negative_prompt = flipped(request.negative_prompt.take(), String::new()),
+    |request| request.negative_prompt = flipped(request.negative_prompt.as_ref(), String::new()),
     |request| request.negative_prompt = Some(request.negative_prompt.take().unwrap_or_default() + "x"),
     |request| request.count = request.count.saturating_add(1),
     |request| {
@@ -42,19 +42,19 @@ const SHAPING: &[Change] = &[
         };
     },
     |request| request.seed = Some(request.seed.map_or(Seed::from(0), |seed| seed.offset(1))),
-    |request| request.steps = flipped(request.steps, NonZeroU32::MIN),
+    |request| request.steps = flipped(request.steps.as_ref(), NonZeroU32::MIN),
     |request| request.steps = Some(request.steps.map_or(NonZeroU32::MIN, |steps| steps.saturating_add(1))),
-    |request| request.guidance_scale = flipped(request.guidance_scale, 0.0),
+    |request| request.guidance_scale = flipped(request.guidance_scale.as_ref(), 0.0),
     |request| request.guidance_scale = Some(request.guidance_scale.unwrap_or_default() + 0.5),
-    |request| request.scheduler = flipped(request.scheduler.take(), String::new()),
-    |request| request.image = flipped(request.image.take(), source(1)),
-    |request| request.mask = flipped(request.mask.take(), source(1)),
+    |request| request.scheduler = flipped(request.scheduler.as_ref(), String::new()),
+    |request| request.image = flipped(request.image.as_ref(), source(1)),
+    |request| request.mask = flipped(request.mask.as_ref(), source(1)),
     |request| request.reference_images.push(source(1)),
     |request| {
         request.reference_images.pop();
         request.reference_images.push(source(200));
     },
-    |request| request.strength = flipped(request.strength, 0.5),
+    |request| request.strength = flipped(request.strength.as_ref(), 0.5),
     |request| request.loras.push(Lora { name: "style".to_owned(), weight: 1.0 }),
     |request| {
         request.loras.pop();
@@ -69,7 +69,7 @@ const SHAPING: &[Change] = &[
             Some(ImageFormat::Webp) => None,
         };
     },
-    |request| request.output_quality = flipped(request.output_quality, 80),
+    |request| request.output_quality = flipped(request.output_quality.as_ref(), 80),
     |request| request.embed_parameters = !request.embed_parameters,
 ];
 
@@ -77,7 +77,7 @@ const SHAPING: &[Change] = &[
 const TREATING: &[Change] = &[
     |request| request.target = target(Some("elsewhere"), request.target.model.as_deref()),
     |request| request.target = target(request.target.provider.as_deref(), Some("other")),
-    |request| request.fallback = flipped(request.fallback, FallbackPolicy::Auto),
+    |request| request.fallback = flipped(request.fallback.as_ref(), FallbackPolicy::Auto),
     |request| request.fallback = Some(FallbackPolicy::Never),
     |request| request.partial_images += 1,
     |request| request.on_disconnect = Some(OnDisconnect::Cancel),
@@ -86,7 +86,7 @@ const TREATING: &[Change] = &[
     |request| request.cache = CacheWish::Auto,
 ];
 
-fn flipped<T>(value: Option<T>, other: T) -> Option<T> {
+fn flipped<T>(value: Option<&T>, other: T) -> Option<T> {
     if value.is_some() { None } else { Some(other) }
 }
 
@@ -196,7 +196,7 @@ fn who_makes_the_pictures_for_whom_is_in_the_key() {
 
 #[test]
 fn a_request_has_a_key_only_where_it_may_be_shared() {
-    let with = |cache, seed| key(&GenerationRequest { cache, seed, ..seeded() }).is_some();
+    let with = |cache, seed| key(&GenerationRequest { seed, cache, ..seeded() }).is_some();
     let seed = Some(Seed::from(7));
     assert!(with(CacheWish::Auto, seed) && with(CacheWish::Any, seed) && with(CacheWish::Any, None));
     assert!(!with(CacheWish::Auto, None) && !with(CacheWish::Never, seed) && !with(CacheWish::Never, None));

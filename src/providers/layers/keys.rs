@@ -153,8 +153,13 @@ impl Keys {
         match self.ring.rest() {
             None if self.providers.len() == 1 => error,
             None => {
-                let category = error.kind().category();
-                tracing::warn!(provider = %self.id, key, category, "a key rests; the others take its turns");
+                let (number, category) = (key + 1, error.kind().category());
+                if rest.why == Why::Limited {
+                    tracing::warn!(provider = %self.id, number, category, "a key rests; the others take its turns");
+                } else {
+                    // Nobody else will notice while the others help out.
+                    tracing::error!(provider = %self.id, number, category, "a key needs a hand; it rests");
+                }
                 error.with_another_key()
             }
             // Whoever comes back should find a key that is awake.

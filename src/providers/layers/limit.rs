@@ -114,17 +114,15 @@ impl Gate {
 impl Places {
     async fn take(&self, until: Instant) -> Result<OwnedSemaphorePermit, Error> {
         let _waiting = Waiting::among(&self.waiting);
-        match timeout_at(until, Arc::clone(&self.free).acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            // It is never closed; a failure of it would be the same to the caller.
-            Ok(Err(_)) | Err(_) => {
-                let most = self.all;
-                Err(Error::new(ErrorKind::Overloaded, format!("the provider is asked {most} things at once at most"))
-                    .with_hint("max_concurrent and max_wait in the provider's policy set the limit")
-                    .with_retry_after(Some(PLACES_TAKEN))
-                    .held_back())
-            }
-        }
+        // It is never closed: what else can fail is the wait.
+        let place = timeout_at(until, Arc::clone(&self.free).acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or_else(|| {
+            let most = self.all;
+            Error::new(ErrorKind::Overloaded, format!("the provider is asked {most} things at once at most"))
+                .with_hint("max_concurrent and max_wait in the provider's policy set the limit")
+                .with_retry_after(Some(PLACES_TAKEN))
+                .held_back()
+        })
     }
 }
 

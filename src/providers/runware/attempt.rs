@@ -66,13 +66,13 @@ impl Attempt<'_> {
                 Ok(None) | Err(_) => Err(error),
             },
             // Seen before, says the vendor: by an earlier attempt, which did arrive then, or else by a mistake.
-            Posted::SeenBefore(error) if is_first => match self.follow(open, false, Gathered::default()).await? {
-                Some(gathered) => Ok(gathered),
-                None => {
+            Posted::SeenBefore(error) if is_first => {
+                let found = self.follow(open, false, Gathered::default()).await?;
+                if found.is_none() {
                     open.close();
-                    Err(error)
                 }
-            },
+                found.ok_or(error)
+            }
             Posted::SeenBefore(error) => self.follow(open, true, Gathered::default()).await?.ok_or(error),
         }
     }

@@ -46,6 +46,8 @@ pub async fn read(mut response: Response, most: usize) -> Result<Body, Error> {
         }
         bytes.extend_from_slice(&chunk);
     }
+    // Whoever keeps a picture of it keeps all of it; no room beyond its end shall be kept with it.
+    bytes.shrink_to_fit();
     Ok(Body { bytes, is_whole: true })
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::common::Body;
 use crate::http::Reply;
+use crate::json::put;
 use crate::picture::Format;
 use crate::pictures::{self, Item};
 use crate::state::State;
@@ -125,17 +126,16 @@ fn problem(status: u16, code: &str, detail: &str, field: Option<&str>) -> Reply 
         "hint": "", "request_id": "stand-in-1",
     });
     if let Some(field) = field {
-        body["field"] = json!(field);
+        put(&mut body, "field", field);
     }
     Reply { content_type: "application/problem+json", ..Reply::json(status, &body) }
 }
 
-pub(super) fn error(status: u16, message: &str, failure: &Failure) -> Reply {
+pub(super) fn error(status: u16, message: &str, failure: Failure) -> Reply {
     let code = match (failure, status) {
-        (Failure::Quota(_), _) => return problem(503, "provider_quota_exhausted", message, None),
         (_, 400) => return problem(422, "invalid_request", message, None),
         (_, 401) => "unauthorized",
-        (_, 402) => return problem(503, "provider_quota_exhausted", message, None),
+        (Failure::Quota(_), _) | (_, 402) => return problem(503, "provider_quota_exhausted", message, None),
         (_, 403) => "admin_only",
         (Failure::UnknownPath, _) => "not_found",
         (_, 404) => "unknown_model",

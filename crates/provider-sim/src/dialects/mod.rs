@@ -42,7 +42,7 @@ pub(crate) fn failure(vendor: Vendor, failure: Failure, request: &Request) -> Re
     match vendor {
         Vendor::SdCpp => sdcpp::error(status, &message),
         Vendor::Vllm => vllm::error(status, &message),
-        Vendor::Easel => easel::error(status, &message, &failure),
+        Vendor::Easel => easel::error(status, &message, failure),
         Vendor::LocalAi | Vendor::Xai | Vendor::OpenAi | Vendor::Runware | Vendor::Gemini => {
             localai::error(status, &message)
         }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::asked::Asked;
 use super::error::VendorError;
 use super::refusal;
+use crate::json::put;
 use crate::pictures::{self, Item};
 use crate::state::State;
 use crate::{Behaviour, Fault};
@@ -15,14 +16,13 @@ const THOUGHT_TOKENS: u32 = 210;
 /// The answer as one document.
 pub(super) fn whole(asked: &Asked, behaviour: &Behaviour, fault: Option<Fault>, state: &State) -> String {
     if let Some(members) = without_picture(asked, fault) {
-        return with_rest(members, asked, 0);
+        return with_rest(&members, asked, 0);
     }
     let parts = parts(asked, behaviour, fault, state);
-    let count = if asked.wants_image { 1 } else { 0 };
     // Written by hand: a tree of JSON values would copy megabytes of base64 twice.
     let candidate =
         format!(r#"{{"content":{{"role":"model","parts":[{}]}},"finishReason":"STOP","index":0}}"#, parts.join(","));
-    let rest = rest(asked, count);
+    let rest = rest(asked, u32::from(asked.wants_image));
     format!(r#"{{"candidates":[{candidate}],{}"#, rest.trim_start_matches('{'))
 }
 
@@ -31,7 +31,7 @@ pub(super) fn chunks(asked: &Asked, behaviour: &Behaviour, fault: Option<Fault>,
     let chunk =
         |part: &str| format!(r#"{{"candidates":[{{"content":{{"role":"model","parts":[{part}]}},"index":0}}]}}"#);
     if let Some(members) = without_picture(asked, fault) {
-        return vec![with_rest(members, asked, 0)];
+        return vec![with_rest(&members, asked, 0)];
     }
     let words = chunk(r#"{"text":"Here it is. "}"#);
     if fault == Some(Fault::ErrorIn200) {
@@ -40,7 +40,7 @@ pub(super) fn chunks(asked: &Asked, behaviour: &Behaviour, fault: Option<Fault>,
     let mut chunks: Vec<String> = asked.wants_text.then_some(words).into_iter().collect();
     chunks.extend(pictures_of(asked, behaviour, fault, state).iter().map(|part| chunk(part)));
     let end = json!({ "candidates": [{ "finishReason": "STOP", "index": 0 }] });
-    chunks.push(with_rest(end, asked, u32::from(asked.wants_image)));
+    chunks.push(with_rest(&end, asked, u32::from(asked.wants_image)));
     chunks
 }
 
@@ -110,16 +110,16 @@ fn rest(asked: &Asked, pictures: u32) -> String {
         "promptTokensDetails": details,
     });
     if pictures > 0 {
-        usage["candidatesTokenCount"] = json!(output);
-        usage["candidatesTokensDetails"] = json!([{ "modality": "IMAGE", "tokenCount": output }]);
+        put(&mut usage, "candidatesTokenCount", output);
+        put(&mut usage, "candidatesTokensDetails", json!([{ "modality": "IMAGE", "tokenCount": output }]));
     }
     if thoughts > 0 {
-        usage["thoughtsTokenCount"] = json!(thoughts);
+        put(&mut usage, "thoughtsTokenCount", thoughts);
     }
     json!({ "usageMetadata": usage, "modelVersion": asked.model.id, "responseId": "resp-stand-in" }).to_string()
 }
 
-fn with_rest(members: Value, asked: &Asked, pictures: u32) -> String {
+fn with_rest(members: &Value, asked: &Asked, pictures: u32) -> String {
     let members = members.to_string();
     let inner = members.trim_start_matches('{').trim_end_matches('}');
     // An answer without any member stays without.

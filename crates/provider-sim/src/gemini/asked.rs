@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
+use super::contents::Contents;
 use super::error::VendorError;
+use super::members::{CONFIG, IMAGE, TOP, member, object};
 use super::models::Model;
 use super::sizes;
-use crate::image_in::{self, Named};
 use crate::pictures::Wish;
 use crate::{Behaviour, Request};
 
@@ -43,7 +44,7 @@ impl Asked {
             return Err(VendorError::invalid("Invalid JSON payload received. Unexpected token."));
         };
         let top = object(&body, "", TOP)?;
-        let contents = read_contents(top.get("contents"), model)?;
+        let contents = Contents::read(top.get("contents"), model)?;
         let empty = Value::Object(Map::new());
         let config = member(top, "generationConfig", "generation_config").unwrap_or(&empty);
         let config = object(config, "generation_config", CONFIG)?;
@@ -86,121 +87,6 @@ impl Asked {
             output_tokens,
         })
     }
-}
-
-/// Members that are known, in camel case.
-const TOP: &[&str] = &[
-    "contents",
-    "systemInstruction",
-    "generationConfig",
-    "safetySettings",
-    "tools",
-    "toolConfig",
-    "cachedContent",
-    "model",
-    "labels",
-    "serviceTier",
-    "store",
-];
-const CONFIG: &[&str] = &[
-    "responseModalities",
-    "imageConfig",
-    "temperature",
-    "topP",
-    "topK",
-    "seed",
-    "maxOutputTokens",
-    "candidateCount",
-    "thinkingConfig",
-    "stopSequences",
-    "responseMimeType",
-    "responseSchema",
-    "presencePenalty",
-    "frequencyPenalty",
-    "mediaResolution",
-];
-const IMAGE: &[&str] = &["aspectRatio", "imageSize"];
-const PART: &[&str] = &["text", "inlineData", "fileData", "thought", "thoughtSignature"];
-
-/// An object of which every member is known, in either case.
-fn object<'a>(value: &'a Value, place: &str, known: &[&str]) -> Result<&'a Map<String, Value>, VendorError> {
-    let object = value.as_object().ok_or_else(|| VendorError::invalid(format!("Invalid value at '{place}'.")))?;
-    match object.keys().find(|name| !known.contains(&camel(name).as_str())) {
-        Some(name) => Err(VendorError::unknown_name(name, place)),
-        None => Ok(object),
-    }
-}
-
-fn camel(name: &str) -> String {
-    let mut words = name.split('_');
-    let first = words.next().unwrap_or_default().to_owned();
-    words.fold(first, |joined, word| {
-        let mut letters = word.chars();
-        joined + &letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect::<String>()
-    })
-}
-
-fn member<'a>(object: &'a Map<String, Value>, camel: &str, snake: &str) -> Option<&'a Value> {
-    object.get(camel).or_else(|| object.get(snake))
-}
-
-/// What was found in `contents`.
-#[derive(Default)]
-struct Contents {
-    text: String,
-    images: usize,
-    digest: u64,
-    first_size: Option<(u32, u32)>,
-}
-
-fn read_contents(contents: Option<&Value>, model: &Model) -> Result<Contents, VendorError> {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    let contents = contents.and_then(Value::as_array).filter(|contents| !contents.is_empty());
-    let contents =
-        contents.ok_or_else(|| VendorError::invalid("* GenerateContentRequest.contents: contents is not specified"))?;
-    let (mut found, mut hasher) = (Contents::default(), DefaultHasher::new());
-    for content in contents {
-        let content = object(content, "contents[0]", &["role", "parts"])?;
-        if content.get("role").is_some_and(|role| role != "user" && role != "model") {
-            return Err(VendorError::invalid("Please use a valid role: user, model."));
-        }
-        for part in content.get("parts").and_then(Value::as_array).into_iter().flatten() {
-            let part = object(part, "contents[0].parts[0]", PART)?;
-            if let Some(text) = part.get("text").and_then(Value::as_str) {
-                found.text += text;
-            }
-            let inline = member(part, "inlineData", "inline_data");
-            if member(part, "fileData", "file_data").is_some() {
-                found.images += 1;
-            }
-            let Some(inline) = inline else { continue };
-            let inline = object(inline, "contents[0].parts[0].inline_data", &["mimeType", "data", "displayName"])?;
-            let mime = member(inline, "mimeType", "mime_type").and_then(Value::as_str).unwrap_or_default();
-            let data = inline.get("data").and_then(Value::as_str).unwrap_or_default();
-            if !mime.starts_with("image/") {
-                return Err(VendorError::invalid(format!("Unsupported MIME type: {mime}")));
-            }
-            // Bare base64 only: the vendor does not read data URIs, nor addresses.
-            let seen = match image_in::read(data) {
-                Some(Named::File(seen)) if !data.starts_with("data:") => seen,
-                _ => return Err(VendorError::invalid("Unable to process input image. Please retry or report.")),
-            };
-            if seen.format.to_mime_type() != mime {
-                return Err(VendorError::invalid(format!("The input image is not of the type {mime}.")));
-            }
-            found.images += 1;
-            data.hash(&mut hasher);
-            found.first_size.get_or_insert((seen.width, seen.height));
-        }
-    }
-    if found.text.is_empty() && found.images == 0 {
-        return Err(VendorError::invalid("Unable to submit request because it must have a text parameter."));
-    }
-    if found.images > model.most_images {
-        return Err(VendorError::invalid(format!("At most {} images are supported.", model.most_images)));
-    }
-    found.digest = hasher.finish();
-    Ok(found)
 }
 
 fn read_modalities(value: Option<&Value>) -> Result<Vec<&str>, VendorError> {

@@ -1,9 +1,12 @@
 //! Errors in the shape of all Google APIs.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::Request;
 use crate::http::Reply;
+use crate::json::put;
 use crate::vendor::Failure;
 
 /// Forms in which nothing is left on the account: the day's quota, then billing.
@@ -59,7 +62,7 @@ impl VendorError {
         })];
         if let Some(milliseconds) = delay {
             let seconds = f64::from(milliseconds) / 1000.0;
-            message += &format!(" Please retry in {seconds}s.");
+            let _ = write!(message, " Please retry in {seconds}s.");
             details.push(json!({
                 "@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": format!("{seconds}s"),
             }));
@@ -68,7 +71,7 @@ impl VendorError {
     }
 
     fn quota(form: u8) -> Self {
-        if form % QUOTAS == 0 {
+        if form.is_multiple_of(QUOTAS) {
             // A delay is told here too, though the quota is that of the day.
             return Self::exhausted("GenerateRequestsPerDayPerProjectPerModel", Some(31_000));
         }
@@ -112,7 +115,7 @@ impl VendorError {
     pub fn body(&self, shape: u8) -> Value {
         let mut error = json!({ "code": self.status, "message": self.message, "status": self.canonical() });
         if !self.details.is_empty() {
-            error["details"] = json!(self.details);
+            put(&mut error, "details", json!(self.details));
         }
         let body = json!({ "error": error });
         if shape == 0 { body } else { json!([body]) }

@@ -3,7 +3,9 @@
 
 mod answer;
 mod asked;
+mod contents;
 mod error;
+mod members;
 mod models;
 mod refusal;
 mod sizes;

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::json::put;
+
 /// Reasons for which the prompt is refused: there are no candidates.
 const BLOCKED: [&str; 7] =
     ["PROHIBITED_CONTENT", "SAFETY", "BLOCKLIST", "IMAGE_SAFETY", "OTHER", "MODEL_ARMOR", "JAILBREAK"];
@@ -23,6 +25,7 @@ const FINISHED: [&str; 11] = [
 
 /// Forms in which a prompt or a picture is refused: first the ways to block a prompt, then the ways to end without a
 /// picture.
+#[expect(clippy::cast_possible_truncation, reason = "the lists above are short")]
 pub(crate) const REFUSALS: u8 = (BLOCKED.len() + FINISHED.len()) as u8;
 
 /// Reasons for which there is no picture and nobody refused one.
@@ -30,6 +33,7 @@ const NONE: [&str; 6] =
     ["NO_IMAGE", "IMAGE_OTHER", "MALFORMED_RESPONSE", "OTHER", "MAX_TOKENS", "A_REASON_OF_TOMORROW"];
 
 /// Forms in which there is no picture: a reason each, words instead, a thought alone, no candidates, nothing at all.
+#[expect(clippy::cast_possible_truncation, reason = "the lists above are short")]
 pub(crate) const NO_PICTURES: u8 = NONE.len() as u8 + 4;
 
 /// The members of the answer that say so.
@@ -61,10 +65,10 @@ pub(super) fn no_picture(form: u8) -> Value {
 fn finished(reason: &str, content: Option<Value>) -> Value {
     let mut candidate = json!({ "finishReason": reason, "index": 0 });
     if reason != "STOP" {
-        candidate["finishMessage"] = json!("The generated image was withheld. Support code: 00000000.");
+        put(&mut candidate, "finishMessage", "The generated image was withheld. Support code: 00000000.");
     }
     if let Some(content) = content {
-        candidate["content"] = content;
+        put(&mut candidate, "content", content);
     }
     json!({ "candidates": [candidate] })
 }

@@ -2,8 +2,11 @@
 
 use super::models::Model;
 
+/// Width and height.
+type Pixels = (u32, u32);
+
 /// Width and height of the first model and of the others at 1K, by ratio.
-const RATIOS: &[(&str, (u32, u32), (u32, u32))] = &[
+const RATIOS: &[(&str, Pixels, Pixels)] = &[
     ("1:1", (1024, 1024), (1024, 1024)),
     ("2:3", (832, 1248), (848, 1264)),
     ("3:2", (1248, 832), (1264, 848)),
@@ -17,7 +20,7 @@ const RATIOS: &[(&str, (u32, u32), (u32, u32))] = &[
 ];
 
 /// Those of 3.1 flash alone.
-const EXTREME: &[(&str, (u32, u32))] =
+const EXTREME: &[(&str, Pixels)] =
     &[("1:4", (512, 2048)), ("4:1", (2048, 512)), ("1:8", (384, 3072)), ("8:1", (3072, 384))];
 
 /// The ratios that a model takes.
@@ -27,7 +30,7 @@ pub(super) fn ratios(model: &Model) -> Vec<&'static str> {
 }
 
 /// The pixels of a ratio and a size that the model takes.
-pub(super) fn pixels(model: &Model, ratio: &str, size: &str) -> (u32, u32) {
+pub(super) fn pixels(model: &Model, ratio: &str, size: &str) -> Pixels {
     let usual = RATIOS.iter().find(|(name, ..)| *name == ratio);
     let extreme = EXTREME.iter().find(|(name, _)| *name == ratio);
     let (width, height) = match (usual, extreme) {

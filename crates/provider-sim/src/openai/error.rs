@@ -1,9 +1,12 @@
 //! Errors in the vendor's shape, worded as the vendor words them. Which one is due is decided elsewhere.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::Request;
 use crate::http::Reply;
+use crate::json::put;
 use crate::vendor::Failure;
 
 /// Forms in which a prompt is refused.
@@ -24,40 +27,13 @@ pub(crate) struct VendorError {
 }
 
 impl VendorError {
-    fn new(status: u16, kind: &'static str, code: Option<&'static str>, message: impl Into<String>) -> Self {
+    /// The same error, with the parameter that it is about.
+    pub(super) fn about(self, param: &str) -> Self {
+        Self { param: Some(param.to_owned()), ..self }
+    }
+
+    pub(super) fn new(status: u16, kind: &'static str, code: Option<&'static str>, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), kind, param: None, code, stage: None }
-    }
-
-    /// 400 that names a parameter.
-    pub fn parameter(param: &str, code: &'static str, message: impl Into<String>) -> Self {
-        let error = Self::new(400, "invalid_request_error", Some(code), message);
-        Self { param: Some(param.to_owned()), ..error }
-    }
-
-    /// 400 for a value outside the list of those that are taken.
-    pub fn value(param: &str, value: &str, supported: &[&str]) -> Self {
-        let list: Vec<String> = supported.iter().map(|value| format!("'{value}'")).collect();
-        let message = format!("Invalid value: '{value}'. Supported values are: {}.", list.join(", "));
-        Self::parameter(param, "invalid_value", message)
-    }
-
-    pub fn missing(param: &str) -> Self {
-        let message = format!("Missing required parameter: '{param}'.");
-        Self::parameter(param, "missing_required_parameter", message)
-    }
-
-    /// 400 for a value of another kind than expected.
-    pub fn wrong_type(param: &str, expected: &str, got: &Value) -> Self {
-        let got = match got {
-            Value::Null => "null",
-            Value::Bool(_) => "a boolean",
-            Value::Number(_) => "a number",
-            Value::String(_) => "a string",
-            Value::Array(_) => "an array",
-            Value::Object(_) => "an object",
-        };
-        let message = format!("Invalid type for '{param}': expected {expected}, but got {got} instead.");
-        Self::parameter(param, "invalid_type", message)
     }
 
     pub fn not_json() -> Self {
@@ -104,7 +80,7 @@ impl VendorError {
                            Requested 1."
             .to_owned();
         if let Some(milliseconds) = delay {
-            message += &format!(" Please try again in {}s.", f64::from(milliseconds) / 1000.0);
+            let _ = write!(message, " Please try again in {}s.", f64::from(milliseconds) / 1000.0);
         }
         Self::new(429, "input-images", Some("rate_limit_exceeded"), message)
     }
@@ -153,7 +129,7 @@ impl VendorError {
         }
         let mut error = json!({ "message": self.message, "type": self.kind, "param": self.param, "code": self.code });
         if let Some(stage) = self.stage {
-            error["moderation_details"] = json!({ "moderation_stage": stage, "categories": ["violence"] });
+            put(&mut error, "moderation_details", json!({ "moderation_stage": stage, "categories": ["violence"] }));
         }
         json!({ "error": error })
     }

@@ -7,6 +7,7 @@ mod error;
 mod fields;
 mod models;
 mod output;
+mod parameter;
 mod stream;
 
 use serde_json::{Value, json};

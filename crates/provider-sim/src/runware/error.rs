@@ -1,27 +1,16 @@
 //! Errors in the vendor's shape: one for each task that failed.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::outcome::Outcome;
+use super::refusal;
 use crate::Request;
 use crate::http::Reply;
+use crate::json::put;
 use crate::vendor::Failure;
 
 /// Forms in which nothing is left on the account.
 pub(crate) const QUOTAS: u8 = 3;
-
-/// The codes of refusals, in the order of their forms.
-pub(super) const REFUSAL_CODES: [&str; 9] = [
-    "contentPolicyViolation",
-    "invalidProviderContent",
-    "providerContentPolicyViolation",
-    "sensitiveContentDetected",
-    "unsafeContentDetected",
-    "nsfwContentDetected",
-    "promptBlocked",
-    "imageBlocked",
-    "moderationFailed",
-];
 
 /// Why a task failed.
 #[derive(Debug, Clone)]
@@ -31,12 +20,12 @@ pub(super) struct TaskError {
     message: String,
     parameter: Option<String>,
     /// `type`, `min`, `max`, `multiplier`, as far as they are known.
-    bounds: Map<String, Value>,
+    bounds: Vec<(&'static str, Value)>,
 }
 
 impl TaskError {
     pub fn new(status: u16, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { status, code: code.into(), message: message.into(), parameter: None, bounds: Map::new() }
+        Self { status, code: code.into(), message: message.into(), parameter: None, bounds: Vec::new() }
     }
 
     /// 400 for a parameter: `invalidWidth`, `missingModel`, ….
@@ -53,8 +42,8 @@ impl TaskError {
         Self { parameter: Some(name.to_owned()), ..error }
     }
 
-    pub fn with_bound(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.bounds.insert(name.to_owned(), value.into());
+    pub fn with_bound(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.bounds.push((name, value.into()));
         self
     }
 
@@ -63,8 +52,7 @@ impl TaskError {
     }
 
     pub fn refused(form: u8) -> Self {
-        let code = REFUSAL_CODES.get(usize::from(form)).copied().unwrap_or("contentPolicyViolation");
-        Self::new(400, code, "The content was refused by the safety system.")
+        Self::new(400, refusal::code(form), "The content was refused by the safety system.")
     }
 
     pub fn quota(form: u8) -> Self {
@@ -98,17 +86,16 @@ impl TaskError {
     pub fn item(&self, task: &Value) -> Value {
         let mut item = json!({ "code": self.code, "message": self.message });
         if let Some(parameter) = &self.parameter {
-            item["parameter"] = json!(parameter);
-            let page =
-                format!("https://runware.ai/docs/image-inference/api-reference#request-{}", parameter.to_lowercase());
-            item["documentation"] = json!(page);
+            put(&mut item, "parameter", parameter.as_str());
+            let page = "https://runware.ai/docs/image-inference/api-reference#request-";
+            put(&mut item, "documentation", format!("{page}{}", parameter.to_lowercase()));
         }
         for (name, value) in &self.bounds {
-            item[name] = value.clone();
+            put(&mut item, name, value.clone());
         }
         for name in ["taskUUID", "taskType"] {
             if let Some(value) = task.get(name).filter(|value| value.is_string()) {
-                item[name] = value.clone();
+                put(&mut item, name, value.clone());
             }
         }
         item

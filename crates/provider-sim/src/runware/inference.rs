@@ -10,11 +10,20 @@ use super::fields::{FIELDS, REQUIRED};
 use super::models::Family;
 use super::run::Run;
 use crate::Fault;
+use crate::json::at;
 use crate::picture::Format;
 use crate::pictures::{self, Item, Wish};
 
 /// What one picture costs.
 pub(super) const COST: f64 = 0.0026;
+
+/// Pictures that are said to be unsafe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flagged {
+    None,
+    All,
+    Last,
+}
 
 /// A task that passed the vendor's checks.
 #[derive(Debug)]
@@ -65,7 +74,9 @@ impl Inference {
         let count = task["numberResults"].as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(1);
         let mut hasher = DefaultHasher::new();
         let inputs = ["seedImage", "maskImage", "referenceImages", "inputs", "lora"];
-        inputs.iter().for_each(|name| task[*name].to_string().hash(&mut hasher));
+        for name in inputs {
+            at(task, &format!("/{name}")).to_string().hash(&mut hasher);
+        }
         let digest = hasher.finish();
         uuid.hash(&mut hasher);
         let seed = task["seed"].as_u64().unwrap_or_else(|| (hasher.finish() >> 32).max(1));
@@ -86,7 +97,7 @@ impl Inference {
             seed,
             member,
             cost: task["includeCost"] == true,
-            checks_content: task["safety"]["checkContent"] == true || task["checkNSFW"] == true,
+            checks_content: at(task, "/safety/checkContent") == true || task["checkNSFW"] == true,
         }
     }
 
@@ -101,8 +112,8 @@ impl Inference {
         json!({ "taskType": "imageInference", "taskUUID": self.uuid }).to_string()
     }
 
-    /// The results as members of objects, or what the fault makes of them. `flagged`: 1 for all, 2 for the last one.
-    pub fn results(&self, run: &Run, flagged: u8) -> Vec<String> {
+    /// The results as members of objects, or what the fault makes of them.
+    pub fn results(&self, run: &Run, flagged: Flagged) -> Vec<String> {
         match run.fault {
             Some(Fault::NoPicture(form)) if form % 3 == 1 => return vec![self.members(&Item::Nothing, 0, false)],
             Some(Fault::NoPicture(_)) => return Vec::new(),
@@ -111,7 +122,8 @@ impl Inference {
         let items = pictures::make(&self.wish, run.behaviour, run.fault, run.state);
         let last = items.len().saturating_sub(1);
         let each = items.iter().enumerate();
-        each.map(|(at, item)| self.members(item, at, flagged == 1 || (flagged == 2 && at == last))).collect()
+        let is_flagged = |at| flagged == Flagged::All || (flagged == Flagged::Last && at == last);
+        each.map(|(at, item)| self.members(item, at, is_flagged(at))).collect()
     }
 
     fn members(&self, item: &Item, at: usize, flagged: bool) -> String {

@@ -8,6 +8,7 @@ mod inference;
 mod lookups;
 mod models;
 mod outcome;
+mod refusal;
 mod run;
 mod socket;
 mod tasks;
@@ -21,12 +22,9 @@ use crate::{Behaviour, Fault, Request};
 
 use error::TaskError;
 pub(crate) use error::{QUOTAS, failure};
+pub(crate) use refusal::REFUSALS;
 pub(crate) use socket::{opens_socket, serve_socket};
 pub(crate) use tasks::Tasks;
-
-/// Forms in which a prompt or a picture is refused: an error with each of these codes, then an error on 200, then all
-/// pictures flagged, then only the last.
-pub(crate) const REFUSALS: u8 = error::REFUSAL_CODES.len() as u8 + 3;
 
 /// What a request is for; `None` where the vendor has nothing.
 pub(crate) fn call(method: &str, path: &str, request: &Request) -> Option<Call> {

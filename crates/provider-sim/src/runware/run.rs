@@ -5,11 +5,13 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::check::is_uuid;
-use super::error::{REFUSAL_CODES, TaskError};
-use super::inference::Inference;
+use super::error::TaskError;
+use super::inference::{Flagged, Inference};
 use super::lookups;
 use super::outcome::Outcome;
+use super::refusal::Refusal;
 use super::tasks::Stored;
+use crate::json::at;
 use crate::state::State;
 use crate::{Behaviour, Fault};
 
@@ -55,25 +57,14 @@ impl Run<'_> {
             let message = "A task with this taskUUID exists already.";
             return Err(TaskError::parameter("conflict", "taskUUID", message));
         }
-        let refusal = self.fault.and_then(Fault::refusal).map(|form| form % super::REFUSALS);
-        let codes = u8::try_from(REFUSAL_CODES.len()).unwrap_or(u8::MAX);
-        let (results, mut errors, flagged) = match refusal {
-            Some(form) if form <= codes => {
-                // An error on 200 is the last of the forms that give no picture.
-                let status = if form == codes { None } else { Some(400) };
-                (Vec::new(), vec![(status, TaskError::refused(form % codes))], 0)
-            }
-            Some(form) => (inference.results(self, form - codes), Vec::new(), form - codes),
-            None => (inference.results(self, 0), Vec::new(), 0),
+        let refusal = self.fault.and_then(Fault::refusal).map_or(Refusal::None, Refusal::of);
+        let (results, error) = match refusal {
+            Refusal::None => (inference.results(self, Flagged::None), self.partial_error()),
+            Refusal::Error { status, form } => (Vec::new(), Some((status, TaskError::refused(form)))),
+            Refusal::Flag(flagged) => (inference.results(self, flagged), None),
         };
-        if self.fault == Some(Fault::PartlyFailed) {
-            errors.push((None, TaskError::new(500, "inferenceError", "One of the results failed.")));
-        }
-        let _ = flagged;
-        let (status, items) = (
-            errors.iter().find_map(|(status, _)| *status),
-            errors.iter().map(|(_, error)| error.item(task)).collect::<Vec<_>>(),
-        );
+        let status = error.as_ref().and_then(|(status, _)| *status);
+        let errors: Vec<Value> = error.iter().map(|(_, error)| error.item(task)).collect();
         if self.fault.is_none_or(Fault::runs) {
             self.state.count_run();
             let pending = if inference.is_async || self.answer_is_lost() { self.behaviour.pending } else { 0 };
@@ -81,7 +72,7 @@ impl Run<'_> {
                 uuid: inference.uuid.clone(),
                 request: task.clone(),
                 results: results.clone(),
-                errors: items.clone(),
+                errors: errors.clone(),
                 ready: Instant::now() + self.behaviour.delay,
                 pending,
             };
@@ -91,7 +82,13 @@ impl Run<'_> {
             return Ok(Outcome { data: vec![inference.receipt()], ..Outcome::default() });
         }
         let data = results.iter().map(|members| format!("{{{members}}}")).collect();
-        Ok(Outcome { status, data, errors: items })
+        Ok(Outcome { status, data, errors })
+    }
+
+    /// The error beside results, where some of them failed; the status is that of the results.
+    fn partial_error(&self) -> Option<(Option<u16>, TaskError)> {
+        (self.fault == Some(Fault::PartlyFailed))
+            .then(|| (None, TaskError::new(500, "inferenceError", "One of the results failed.")))
     }
 
     fn answer_is_lost(&self) -> bool {
@@ -103,10 +100,10 @@ impl Run<'_> {
 
     /// Whether the pictures that a task names by their UUID are there.
     pub fn knows_pictures(&self, task: &Value) -> Result<(), TaskError> {
-        let inputs = [&task["inputs"]["seedImage"], &task["inputs"]["maskImage"], &task["inputs"]["image"]];
-        let single = [&task["seedImage"], &task["maskImage"]].into_iter().chain(inputs);
-        let lists = [&task["referenceImages"], &task["inputs"]["referenceImages"], &task["inputs"]["images"]];
-        let all = single.chain(lists.into_iter().filter_map(Value::as_array).flatten());
+        let single = ["/seedImage", "/maskImage", "/inputs/seedImage", "/inputs/maskImage", "/inputs/image"];
+        let lists = ["/referenceImages", "/inputs/referenceImages", "/inputs/images"];
+        let all = single.map(|path| at(task, path)).into_iter();
+        let all = all.chain(lists.into_iter().filter_map(|path| at(task, path).as_array()).flatten());
         for uuid in all.filter_map(Value::as_str).filter(|text| is_uuid(text)) {
             if !self.state.tasks().has_image(uuid) {
                 return Err(TaskError::new(404, "imageNotFound", format!("The image '{uuid}' was not found.")));

@@ -14,6 +14,7 @@ use super::error::TaskError;
 use super::lookups;
 use crate::answer;
 use crate::http::Connection;
+use crate::json::{at, put};
 use crate::state::State;
 use crate::vendor::Vendor;
 use crate::{Fault, Request};
@@ -82,7 +83,9 @@ impl Session<'_> {
         match fault {
             Some(Fault::Hang | Fault::HangMidBody | Fault::EmptyBody(_)) => Some(()),
             Some(Fault::LostAfter) => {
-                frames.into_iter().for_each(|frame| self.state.tasks().keep_frame(&name, frame));
+                for frame in frames {
+                    self.state.tasks().keep_frame(&name, frame);
+                }
                 None
             }
             Some(Fault::Reset | Fault::Close | Fault::LostBefore | Fault::ResetMidBody | Fault::TruncatedBody) => None,
@@ -125,8 +128,8 @@ impl Session<'_> {
 fn refused(code: &str, message: &str) -> String {
     let task = json!({ "taskType": "authentication" });
     let mut item = TaskError::new(401, code, message).item(&task);
-    item["parameter"] = json!("apiKey");
-    item["type"] = json!("string");
+    put(&mut item, "parameter", "apiKey");
+    put(&mut item, "type", "string");
     json!({ "errors": [item] }).to_string()
 }
 
@@ -134,7 +137,7 @@ fn refused(code: &str, message: &str) -> String {
 fn frames(body: &[u8], shape: u8) -> Vec<String> {
     let whole = || vec![String::from_utf8_lossy(body).into_owned()];
     let Ok(value) = serde_json::from_slice::<Value>(body) else { return whole() };
-    let Some(items) = value["data"].as_array().filter(|_| shape == 0) else { return whole() };
+    let Some(items) = at(&value, "/data").as_array().filter(|_| shape == 0) else { return whole() };
     let errors = value.get("errors").map(|errors| json!({ "errors": errors }).to_string());
     items.iter().map(|item| json!({ "data": [item] }).to_string()).chain(errors).collect()
 }

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::state::lock;
 
-/// Tasks that are kept; older ones are forgotten.
+/// Tasks that are kept, and bytes of all their results; the oldest ones are forgotten.
 const KEPT: usize = 1_000;
+const KEPT_BYTES: usize = 16 << 20;
 
 /// A task that was worked on.
 #[derive(Debug, Clone)]
@@ -25,6 +26,12 @@ pub(super) struct Stored {
     pub pending: u32,
 }
 
+impl Stored {
+    fn bytes(&self) -> usize {
+        self.results.iter().map(String::len).sum()
+    }
+}
+
 /// What can be asked for, of all clients together.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks(Mutex<Inner>);
@@ -32,6 +39,7 @@ pub(crate) struct Tasks(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     tasks: VecDeque<Stored>,
+    bytes: usize,
     images: HashSet<String>,
     /// Frames that could not be delivered, by session.
     undelivered: HashMap<String, Vec<String>>,
@@ -49,9 +57,7 @@ pub(super) enum Known {
 impl Tasks {
     pub fn forget(&self) {
         let mut inner = lock(&self.0);
-        inner.tasks.clear();
-        inner.images.clear();
-        inner.undelivered.clear();
+        *inner = Inner { sessions: inner.sessions, ..Inner::default() };
     }
 
     pub(super) fn has(&self, uuid: &str) -> bool {
@@ -60,10 +66,13 @@ impl Tasks {
 
     pub(super) fn put(&self, task: Stored, images: impl Iterator<Item = String>) {
         let mut inner = lock(&self.0);
-        if inner.tasks.len() == KEPT {
-            inner.tasks.pop_front();
-        }
+        inner.bytes += task.bytes();
         inner.tasks.push_back(task);
+        while inner.tasks.len() > 1 && (inner.tasks.len() > KEPT || inner.bytes > KEPT_BYTES) {
+            if let Some(oldest) = inner.tasks.pop_front() {
+                inner.bytes -= oldest.bytes();
+            }
+        }
         inner.images.extend(images);
     }
 

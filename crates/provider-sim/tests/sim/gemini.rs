@@ -56,6 +56,9 @@ async fn a_picture_comes_in_and_gives_its_ratio() {
     assert_eq!((status, first_size(&answer)), (200, Some((768, 1344))));
     assert_eq!(answer["usageMetadata"]["promptTokensDetails"][1]["modality"], "IMAGE");
     assert_ne!(answer, ask(&simulator, FIRST, &asking("turn the wall green")).await.1);
+    let data = &mut body["contents"][0]["parts"][1]["inlineData"]["data"];
+    *data = json!(data.as_str().unwrap().replace('+', "-").replace('/', "_").trim_end_matches('='));
+    assert_eq!(ask(&simulator, FIRST, &body).await.0, 200, "the other alphabet is base64, too");
 }
 
 #[tokio::test]
@@ -102,15 +105,12 @@ async fn refusals_come_with_200_in_every_form() {
         simulator.fail(Fault::RefusedAs(form));
         let (status, answer) = ask(&simulator, FIRST, &asking("x")).await;
         assert_eq!(status, 200);
-        let reason = match answer["promptFeedback"]["blockReason"].as_str() {
-            Some(reason) => {
-                assert!(answer.get("candidates").is_none());
-                format!("prompt {reason}")
-            }
-            None => {
-                assert!(answer["candidates"][0]["content"]["parts"].is_null());
-                format!("picture {}", answer["candidates"][0]["finishReason"].as_str().unwrap())
-            }
+        let reason = if let Some(reason) = answer["promptFeedback"]["blockReason"].as_str() {
+            assert!(answer.get("candidates").is_none());
+            format!("prompt {reason}")
+        } else {
+            assert!(answer["candidates"][0]["content"]["parts"].is_null());
+            format!("picture {}", answer["candidates"][0]["finishReason"].as_str().unwrap())
         };
         reasons.push(reason);
     }

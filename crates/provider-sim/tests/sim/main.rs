@@ -38,8 +38,8 @@ async fn post(simulator: &Simulator, vendor: Vendor, path: &str, body: &Value) -
 }
 
 async fn send(simulator: &Simulator, vendor: Vendor, path: &str, body: &Value) -> reqwest::Result<Response> {
-    let url = format!("{}{path}", simulator.url(vendor));
     static CLIENT: OnceLock<Client> = OnceLock::new();
+    let url = format!("{}{path}", simulator.url(vendor));
     CLIENT.get_or_init(|| client(Duration::from_secs(5))).post(url).json(body).send().await
 }
 

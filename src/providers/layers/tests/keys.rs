@@ -1,11 +1,14 @@
 //! Whose turn it is, and who rests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::{Layered, policy, script, secs};
-use crate::generation::Availability;
+use crate::generation::{Availability, Capabilities, Generation, GenerationRequest};
 use crate::providers::scripted::{Scripted, Step};
-use crate::providers::{BreakerPolicy, ErrorKind, Policy};
+use crate::providers::{BreakerPolicy, Call, Error, ErrorKind, ModelPrices, Policy, Provider};
 
 fn failing(kind: ErrorKind) -> Scripted {
     script(vec![Step::Fail(kind, None); 20])
@@ -151,12 +154,39 @@ async fn one_bad_key_of_several_does_not_open_the_breaker() {
     assert_eq!(layered.reason(), None);
 }
 
+/// Answers its first call after one second, its second after two, and so on.
+struct Late(Scripted);
+
+#[async_trait]
+impl Provider for Late {
+    fn capabilities(&self) -> Arc<Capabilities> {
+        self.0.capabilities()
+    }
+
+    fn is_available(&self) -> Availability {
+        self.0.is_available()
+    }
+
+    async fn generate(&self, request: &GenerationRequest, call: &Call) -> Result<Generation, Error> {
+        let answer = self.0.generate(request, call).await;
+        tokio::time::sleep(secs(self.0.asked().len() as u64)).await;
+        answer
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_longer_rest_is_not_cut_short_by_a_shorter_one() {
     // Both calls are in flight at once with the only key; the later answer asks for less.
-    let only = script([limited(50), limited(5)]);
-    let layered = Layered::new(&[&only], &policy(1));
+    let late = Arc::new(Late(script([limited(50), limited(5)]))) as Arc<dyn Provider>;
+    let layered = Layered::of(late.into(), &policy(1), ModelPrices::default());
     let (first, second) = tokio::join!(layered.ask(), layered.ask());
-    assert_eq!((first.kind(), second.kind()), (ErrorKind::RateLimited, ErrorKind::RateLimited));
-    assert_eq!(layered.ask().await.held_back().1, Some(secs(50)));
+    assert_eq!((first.calls, second.calls), (1, 1));
+    assert_eq!(layered.ask().await.held_back().1, Some(secs(49)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_key_is_not_another_key() {
+    let told = Layered::new(&[&script([limited(0)])], &policy(2)).ask().await;
+    assert_eq!((told.result.is_ok(), told.calls), (true, 2));
+    assert!(told.took >= Duration::from_millis(500), "{:?}", told.took);
 }

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::{Gauges, Wrapped, wrap};
 use crate::generation::{
-    Availability, Defaults, GenerationRequest, ImageFormat, ImageSize, Limits, Model, ModelKey, ProviderId, Ratios,
-    Seed, SizeWish, SourceImage, Support, Supports,
+    Availability, Defaults, Generation, GenerationRequest, ImageFormat, ImageSize, Limits, Model, ModelKey, ProviderId,
+    Ratios, Seed, SizeWish, SourceImage, Support, Supports,
 };
 use crate::metrics::Metrics;
 use crate::providers::scripted::{Scripted, Step, encoded, model, pictures, request, wrapped};
@@ -49,7 +49,10 @@ impl Layered {
 
     fn with_prices(keys: &[&Scripted], policy: &Policy, prices: ModelPrices) -> Self {
         let mut keys = keys.iter().map(|key| Arc::new((*key).clone()) as Arc<dyn Provider>);
-        let built = Built { first: keys.next().unwrap(), others: keys.collect() };
+        Self::of(Built { first: keys.next().unwrap(), others: keys.collect() }, policy, prices)
+    }
+
+    fn of(built: Built, policy: &Policy, prices: ModelPrices) -> Self {
         let metrics = Metrics::new();
         let Wrapped { provider, gauges } = wrap(&ProviderId::new("p"), built, policy, prices, &metrics.provider("p"));
         Self { provider, gauges, metrics }
@@ -83,7 +86,7 @@ impl Layered {
 }
 
 struct Told {
-    result: Result<crate::generation::Generation, Error>,
+    result: Result<Generation, Error>,
     calls: u32,
     took: Duration,
 }
@@ -253,7 +256,8 @@ async fn a_broken_picture_is_a_failure_that_may_pass() {
 
 #[tokio::test(start_paused = true)]
 async fn turns_are_counted_by_model_and_outcome() {
-    let steps = [Step::Fail(ErrorKind::NoImage, None), Step::Pictures, Step::Fail(ErrorKind::ContentRejected, None)];
+    let paid = Step::Answer(Generation { cost_usd: Some(0.25), ..pictures(&request()) });
+    let steps = [Step::Fail(ErrorKind::NoImage, None), paid, Step::Fail(ErrorKind::ContentRejected, None)];
     let layered = Layered::new(&[&script(steps)], &policy(2));
     layered.ask().await.result.unwrap();
     layered.ask().await.result.unwrap_err();
@@ -265,6 +269,7 @@ async fn turns_are_counted_by_model_and_outcome() {
         "easel_provider_requests_total{provider=\"p\",model=\"other\",outcome=\"ok\"} 1",
         "easel_provider_upstream_calls_total{provider=\"p\",model=\"m\"} 3",
         "easel_provider_retries_total{provider=\"p\"} 1",
+        "easel_provider_cost_usd_total{provider=\"p\",model=\"m\"} 0.25",
         "easel_provider_requests_in_flight{provider=\"p\"} 0",
     ] {
         layered.counted(line);

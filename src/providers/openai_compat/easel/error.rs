@@ -43,6 +43,7 @@ fn kind_of(code: &str) -> Option<ErrorKind> {
         | "missing_field"
         | "invalid_field"
         | "conflicting_fields"
+        | "idempotency_key_reused"
         | "body_too_large"
         | "unsupported_media_type"
         | "method_not_allowed"

@@ -97,11 +97,11 @@ fn several_keys_are_as_many_providers_of_the_same_models() {
         Kind::of::<Config>().build(&ProviderId::new("p"), config, &environment(None))
     };
     let env = |name: &str| json!({ "env": name });
-    let built = build(json!([env("CARGO_PKG_NAME"), env("CARGO_PKG_VERSION"), env("EASEL_TEST_UNSET")])).unwrap();
-    assert_eq!(built.others.len(), 1);
-    for provider in built.others.iter().chain([&built.first]) {
+    let several = build(json!([env("CARGO_PKG_NAME"), env("CARGO_PKG_VERSION"), env("EASEL_TEST_UNSET")])).unwrap();
+    assert_eq!(several.others.len(), 1);
+    for provider in several.others.iter().chain([&several.first]) {
         assert_eq!(provider.is_available(), Availability::Available);
-        assert_eq!(provider.capabilities(), built.first.capabilities());
+        assert_eq!(provider.capabilities(), several.first.capabilities());
     }
     let unset = build(json!([env("EASEL_TEST_UNSET"), env("EASEL_TEST_UNSET_TOO")])).unwrap();
     assert!(unset.others.is_empty());

@@ -69,7 +69,7 @@ async fn flagged_pictures_are_a_refusal_unless_they_may_pass() {
     let passing = json!({ "safety": { "check": true, "on_flag": "pass" } });
     let generation = ask(ok(&answer), passing, &request()).await.unwrap();
     assert_eq!((seeds(&generation), generation.cost_usd), (vec![Some(2_112_345)], Some(0.0038)));
-    // A hidden vote on a bare flag would let half of a pair through.
+    // One flagged picture of two withholds both: half an answer is none.
     let pair = results(&[
         RESULT,
         &RESULT.replace("\"seed\":55", "\"seed\":56,\"NSFWContent\":true").replace("0001\"", "0002\""),
