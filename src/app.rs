@@ -174,7 +174,10 @@ struct House {
 
 impl House {
     fn build() -> std::io::Result<Self> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
+        // Half the cores: with as many threads as cores, each piece of an answer wakes another one, which costs more
+        // than reading it.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (cores / 2).clamp(1, MAX_WORKERS);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         runtime
             .worker_threads(threads)

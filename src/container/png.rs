@@ -18,18 +18,17 @@ pub(super) fn walk(file: &mut impl Source, depth: Depth) -> Result<ImageSize, Br
         let mut checksum = crc32fast::Hasher::new();
         checksum.update(&kind);
         let mut left = u64::from(length);
-        let size = match size {
-            Some(size) => size,
-            None => {
-                if &kind != b"IHDR" || length != 13 {
-                    return Err(Broken::Malformed("the first chunk is not a header"));
-                }
-                let (width, height): ([u8; 4], [u8; 4]) = (file.take_array()?, file.take_array()?);
-                checksum.update(&width);
-                checksum.update(&height);
-                left -= 8;
-                *size.insert(size_of(u32::from_be_bytes(width), u32::from_be_bytes(height))?)
+        let size = if let Some(size) = size {
+            size
+        } else {
+            if &kind != b"IHDR" || length != 13 {
+                return Err(Broken::Malformed("the first chunk is not a header"));
             }
+            let (width, height): ([u8; 4], [u8; 4]) = (file.take_array()?, file.take_array()?);
+            checksum.update(&width);
+            checksum.update(&height);
+            left -= 8;
+            *size.insert(size_of(u32::from_be_bytes(width), u32::from_be_bytes(height))?)
         };
         if depth == Depth::Header {
             return Ok(size);

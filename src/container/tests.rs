@@ -66,7 +66,7 @@ fn base64_is_walked_like_the_file_behind_it() {
 #[test]
 fn what_follows_a_picture_must_be_base64_too() {
     let (found, mut file) = picture(ImageFormat::Png);
-    file.extend_from_slice(&[0; 100_000]);
+    file.extend_from_slice(&vec![0; 100_000]);
     assert_eq!(walk_data(&as_base64(&file)), Ok(found));
     let mut text = base64_simd::STANDARD.encode_to_string(&file);
     text.replace_range(90_000..=90_000, "!");

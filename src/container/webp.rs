@@ -70,7 +70,8 @@ fn lossless(head: [u8; HEAD]) -> Result<ImageSize, Broken> {
 
 /// 24 bits for each side of the canvas less one, after the flags.
 fn extended(head: [u8; HEAD]) -> Result<ImageSize, Broken> {
-    let [_, _, _, _, a, b, c, d, e, f] = head;
-    let side = |low, middle, high| u32::from_le_bytes([low, middle, high, 0]) + 1;
-    size_of(side(a, b, c), side(d, e, f))
+    let [_, _, _, _, width @ .., _, _, _] = head;
+    let [.., low, middle, high] = head;
+    let side = |[low, middle, high]: [u8; 3]| u32::from_le_bytes([low, middle, high, 0]) + 1;
+    size_of(side(width), side([low, middle, high]))
 }

@@ -88,15 +88,15 @@ pub(super) fn for_ratio(ratio: AspectRatio, limits: &Limits, default: Option<Ima
 
 /// The size if the model makes it. Limits that leave little room may be missed by rounding; the smallest square is
 /// within all of them, or nothing is.
-fn or_square(size: ImageSize, multiple: u32, limits: &Limits) -> ImageSize {
-    if refusal(size, limits).is_none() {
-        return size;
+fn or_square(found: ImageSize, multiple: u32, limits: &Limits) -> ImageSize {
+    if refusal(found, limits).is_none() {
+        return found;
     }
     let fewest = limits.min_pixels.unwrap_or(0);
-    let side = fewest.isqrt() + u64::from(fewest.isqrt().pow(2) < fewest);
-    let side = u32::try_from(side).unwrap_or(u32::MAX).max(limits.min_side.unwrap_or(1)).max(1);
-    let side =
-        NonZeroU32::new(side.div_ceil(multiple.max(1)).saturating_mul(multiple.max(1))).unwrap_or(NonZeroU32::MIN);
+    let root = fewest.isqrt() + u64::from(fewest.isqrt().pow(2) < fewest);
+    let least = u32::try_from(root).unwrap_or(u32::MAX).max(limits.min_side.unwrap_or(1)).max(1);
+    let multiple = multiple.max(1);
+    let side = NonZeroU32::new(least.div_ceil(multiple).saturating_mul(multiple)).unwrap_or(NonZeroU32::MIN);
     ImageSize { width: side, height: side }
 }
 

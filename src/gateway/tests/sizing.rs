@@ -101,7 +101,7 @@ fn limits() -> impl Strategy<Value = Limits> {
         "no size is within them",
         |(min_side, max_side, multiple, (min_pixels, max_pixels, max_ratio))| {
             let step = multiple.unwrap_or(1);
-            let fewest = min_pixels.map_or(1, |fewest| (1..).find(|side| side * side >= fewest).unwrap());
+            let fewest = min_pixels.map_or(1, |fewest| (1..=2000).find(|side| side * side >= fewest).unwrap());
             let least = u64::from(min_side.unwrap_or(1)).max(fewest).next_multiple_of(step.into());
             let possible = max_side.is_none_or(|most| u64::from(most) >= least)
                 && max_pixels.is_none_or(|most| least * least <= most);

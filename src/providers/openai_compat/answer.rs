@@ -11,6 +11,7 @@ use crate::fetch::{Fetcher, Origin};
 use crate::generation::{GeneratedImage, Generation, Seed};
 use crate::providers::upstream::{self, Lifted, Text};
 use crate::providers::{Error, ErrorKind};
+use crate::secret::Secret;
 
 /// Longest address of a picture that is looked at.
 const MAX_ADDRESS: usize = 8 << 10;
@@ -25,6 +26,8 @@ pub(super) struct Expected<'a> {
     pub fetcher: &'a Fetcher,
     /// Where addresses may lead whatever it is.
     pub own: Option<&'a Origin>,
+    /// The key, so that an answer that holds it does not bring it into the log.
+    pub key: Option<&'a Secret>,
 }
 
 impl Expected<'_> {
@@ -37,7 +40,8 @@ impl Expected<'_> {
 
 /// Reads a whole answer, and fetches the pictures that it only names.
 pub(super) async fn read(body: Vec<u8>, expected: &Expected<'_>) -> Result<Generation, Error> {
-    let read = upstream::decode(body, decode).await?;
+    let key = expected.key.cloned();
+    let read = upstream::decode(body, move |body| decode(body, key.as_ref())).await?;
     let mut generation = Generation { cost_usd: read.cost_usd, usage: read.usage, ..Generation::default() };
     for (index, found) in read.found.into_iter().enumerate() {
         let image = found.fetched(index, expected).await?;
@@ -141,13 +145,15 @@ struct Item<'a> {
     error: Option<Value>,
 }
 
-fn decode(body: &Bytes) -> Result<Read, Error> {
+fn decode(body: &Bytes, key: Option<&Secret>) -> Result<Read, Error> {
     let lifted = Lifted::new(body);
     let answer: Answer<'_> = upstream::parse(&lifted)?;
     if let Some(error) = answer.error.filter(error::is_one) {
-        return Err(error::of_success(&error));
+        return Err(error::of_success(&error, key));
     }
-    if refusal::is_flagged(answer.respect_moderation.as_ref()) || refusal::is_filtered(&answer.prompt_filter_results) {
+    if refusal::is_flagged(answer.respect_moderation.as_ref())
+        || refusal::is_filtered(answer.prompt_filter_results.as_ref())
+    {
         return Err(error::refused());
     }
     let Some(items) = answer.data.or(answer.images) else {
@@ -160,7 +166,7 @@ fn decode(body: &Bytes) -> Result<Read, Error> {
     if items.iter().any(Item::is_refused) {
         return Err(error::refused());
     }
-    let found = items.iter().enumerate().map(|(index, item)| item.found(index, &lifted));
+    let found = items.iter().enumerate().map(|(index, item)| item.found(index, &lifted, key));
     let usage = answer.usage.as_ref();
     Ok(Read {
         found: found.collect::<Result<_, _>>()?,
@@ -173,13 +179,13 @@ impl Item<'_> {
     /// Whether it says that its picture was refused.
     fn is_refused(&self) -> bool {
         refusal::is_flagged(self.respect_moderation.as_ref())
-            || refusal::is_filtered(&self.content_filter_results)
+            || refusal::is_filtered(self.content_filter_results.as_ref())
             || self.finish_reason.as_ref().and_then(Value::as_str).is_some_and(refusal::is_filter_word)
     }
 
-    fn found(&self, index: usize, lifted: &Lifted<'_>) -> Result<Found, Error> {
+    fn found(&self, index: usize, lifted: &Lifted<'_>, key: Option<&Secret>) -> Result<Found, Error> {
         if let Some(error) = self.error.as_ref().filter(|error| error::is_one(error)) {
-            return Err(error::of_success(error));
+            return Err(error::of_success(error, key));
         }
         Found::read(index, self.b64_json.as_ref(), self.url.as_ref(), lifted)
     }

@@ -61,13 +61,13 @@ pub(super) fn of_answer(refused: &Refused, had_pictures: bool, key: Option<&Secr
 }
 
 /// An error object inside a 200.
-pub(super) fn of_success(error: &Value) -> Error {
-    of_object(error, ErrorKind::Protocol, "the provider answered with an error that calls itself a success")
+pub(super) fn of_success(error: &Value, key: Option<&Secret>) -> Error {
+    of_object(error, key, ErrorKind::Protocol, "the provider answered with an error that calls itself a success")
 }
 
 /// An error among the events of an answer.
-pub(super) fn of_event(error: &Value) -> Error {
-    of_object(error, ErrorKind::Unavailable, "the provider failed while the picture was on its way")
+pub(super) fn of_event(error: &Value, key: Option<&Secret>) -> Error {
+    of_object(error, key, ErrorKind::Unavailable, "the provider failed while the picture was on its way")
 }
 
 /// A refusal inside a 200.
@@ -87,8 +87,8 @@ pub(super) fn is_one(error: &Value) -> bool {
 }
 
 /// An error that no status says anything about.
-fn of_object(error: &Value, otherwise: ErrorKind, sentence: &str) -> Error {
-    let said = Said::of_error(error, None);
+fn of_object(error: &Value, key: Option<&Secret>, otherwise: ErrorKind, sentence: &str) -> Error {
+    let said = Said::of_error(error, key);
     let known = said.kind_by_words(None).or_else(|| said.kind_by_type());
     let kind = known.unwrap_or(otherwise);
     let sentence = known.map_or_else(|| sentence.to_owned(), |kind| said.sentence(kind));

@@ -12,10 +12,12 @@ mod easel;
 mod error;
 mod extra;
 mod model_config;
+mod pictures;
 mod refusal;
 mod request;
 mod rules;
 mod stream;
+mod understood;
 mod usage;
 
 #[cfg(test)]
@@ -103,6 +105,7 @@ impl Upstream {
             seeds_count_up: model.seeds_count_up,
             fetcher: &self.fetcher,
             own: own.as_ref(),
+            key: self.client.key(),
         };
         let mut generation = if prepared.is_streamed {
             self.events(response, request, call, &expected).await?

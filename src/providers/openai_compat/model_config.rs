@@ -6,13 +6,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Spoken;
-use super::dialect::{Dialect, DialectName, Name, Place, Places, Route};
+use super::dialect::{Dialect, DialectName, Name, Place, Route};
 use super::easel::{EaselModel, Fallback};
 use super::request::{SizeField, WireModel};
 use super::rules::Rules;
 use crate::generation::{Defaults, ImageFormat, Installed, Limits, Model, ModelKey, Ratios, Support, Supports};
 use crate::providers::BuildError;
-use crate::providers::declared::{DeclaredLimits, DeclaredSize, support};
+use crate::providers::declared::{DeclaredLimits, DeclaredSize};
 
 /// Whatever is absent is as the model's family and the dialect have it; what neither knows counts as supported,
 /// unlimited and left to the upstream.
@@ -35,7 +35,7 @@ pub(super) struct ModelConfig {
     parameters: Map<String, Value>,
     /// What the upstream calls its fields, where it is not what its dialect says.
     #[serde(default)]
-    fields: FieldNames,
+    pub(super) fields: FieldNames,
     /// How sizes are written.
     size_as: Option<SizeAs>,
     /// How pictures are sent.
@@ -60,27 +60,27 @@ pub(super) struct ModelConfig {
     /// The scheduler that is sent when none is named.
     scheduler: Option<String>,
     /// Whether `size` is sent.
-    supports_size: Option<bool>,
+    pub(super) supports_size: Option<bool>,
     /// Whether a seed is sent.
-    supports_seed: Option<bool>,
+    pub(super) supports_seed: Option<bool>,
     /// Whether a negative prompt is sent.
-    supports_negative_prompt: Option<bool>,
+    pub(super) supports_negative_prompt: Option<bool>,
     /// Whether steps are sent.
-    supports_steps: Option<bool>,
+    pub(super) supports_steps: Option<bool>,
     /// Whether a guidance scale is sent.
-    supports_guidance_scale: Option<bool>,
+    pub(super) supports_guidance_scale: Option<bool>,
     /// Whether a scheduler is sent.
-    supports_scheduler: Option<bool>,
+    pub(super) supports_scheduler: Option<bool>,
     /// Whether a picture to start from is sent.
-    supports_image: Option<bool>,
+    pub(super) supports_image: Option<bool>,
     /// Whether a mask is sent.
-    supports_mask: Option<bool>,
+    pub(super) supports_mask: Option<bool>,
     /// Whether the strength is sent.
-    supports_strength: Option<bool>,
+    pub(super) supports_strength: Option<bool>,
     /// Whether pictures to look at are sent.
-    supports_reference_images: Option<bool>,
+    pub(super) supports_reference_images: Option<bool>,
     /// Whether adapters are sent.
-    supports_loras: Option<bool>,
+    pub(super) supports_loras: Option<bool>,
 }
 
 /// `fields = { … }`: names that replace the dialect's.
@@ -92,18 +92,18 @@ pub(super) struct FieldNames {
     width: Option<Name>,
     height: Option<Name>,
     aspect_ratio: Option<Name>,
-    seed: Option<Name>,
-    negative_prompt: Option<Name>,
-    steps: Option<Name>,
-    guidance_scale: Option<Name>,
-    scheduler: Option<Name>,
-    strength: Option<Name>,
+    pub(super) seed: Option<Name>,
+    pub(super) negative_prompt: Option<Name>,
+    pub(super) steps: Option<Name>,
+    pub(super) guidance_scale: Option<Name>,
+    pub(super) scheduler: Option<Name>,
+    pub(super) strength: Option<Name>,
 }
 
 /// `size_as`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum SizeAs {
+pub(super) enum SizeAs {
     /// `"1024x768"`.
     Size,
     /// Two numbers.
@@ -247,7 +247,7 @@ impl ModelConfig {
             name: self.name.unwrap_or_else(|| key.to_owned()),
             aliases: self.aliases,
             installed: Installed::Yes,
-            price_key: self.id,
+            price_key: self.rules.filter(|rules| rules != "none").or(self.id),
             digest: None,
             supports,
             limits,
@@ -286,88 +286,6 @@ impl ModelConfig {
             return Err(BuildError::config(at, "a transparent `background` cannot be had as jpeg"));
         }
         Ok(())
-    }
-
-    /// The dialect's places, with the names that are declared here, and a name of our own for what is declared to be
-    /// understood although the dialect does not know it.
-    fn places(&self, usual: &Places) -> Places {
-        let fields = &self.fields;
-        let place = |name: &Option<Name>, usual: &Place, declared: Option<bool>, own: &'static str| match (name, usual)
-        {
-            (Some(name), _) => Place::Field(name.clone()),
-            (None, Place::Nowhere) if declared == Some(true) => Place::Field(Name::Borrowed(own)),
-            (None, usual) => usual.clone(),
-        };
-        Places {
-            seed: place(&fields.seed, &usual.seed, self.supports_seed, "seed"),
-            negative_prompt: place(
-                &fields.negative_prompt,
-                &usual.negative_prompt,
-                self.supports_negative_prompt,
-                "negative_prompt",
-            ),
-            steps: place(&fields.steps, &usual.steps, self.supports_steps, "steps"),
-            guidance_scale: place(
-                &fields.guidance_scale,
-                &usual.guidance_scale,
-                self.supports_guidance_scale,
-                "guidance_scale",
-            ),
-            scheduler: place(&fields.scheduler, &usual.scheduler, self.supports_scheduler, "scheduler"),
-            strength: place(&fields.strength, &usual.strength, self.supports_strength, "strength"),
-            loras: place(&None, &usual.loras, self.supports_loras, "loras"),
-        }
-    }
-
-    fn supports(
-        &self,
-        places: &Places,
-        edits: &Route,
-        inpainting: &Route,
-        rules: Option<&Rules>,
-        size_as: SizeAs,
-    ) -> Supports {
-        let sent = |possible: bool| if possible { Support::Undeclared } else { Support::No };
-        let wish = |place: &Place| sent(place.is_somewhere());
-        let usual = Supports {
-            size: sent(size_as != SizeAs::AspectRatio),
-            seed: wish(&places.seed),
-            negative_prompt: wish(&places.negative_prompt),
-            steps: wish(&places.steps),
-            guidance_scale: wish(&places.guidance_scale),
-            scheduler: wish(&places.scheduler),
-            image: Support::Undeclared,
-            mask: sent(inpainting.mask.is_some()),
-            strength: wish(&places.strength),
-            reference_images: sent(edits.takes_several()),
-            loras: wish(&places.loras),
-        };
-        let known = |yes: bool| if yes { Support::Yes } else { Support::No };
-        // The vendor refuses every field that it does not know.
-        let usual = rules.map_or(usual, |rules| Supports {
-            size: Support::Yes,
-            image: known(rules.max_pictures > 0),
-            mask: known(rules.max_pictures > 0),
-            reference_images: known(rules.max_pictures > 1),
-            ..Supports::all(Support::No)
-        });
-        self.declared_supports(usual)
-    }
-
-    fn declared_supports(&self, usual: Supports) -> Supports {
-        Supports {
-            size: support(self.supports_size, usual.size),
-            seed: support(self.supports_seed, usual.seed),
-            negative_prompt: support(self.supports_negative_prompt, usual.negative_prompt),
-            steps: support(self.supports_steps, usual.steps),
-            guidance_scale: support(self.supports_guidance_scale, usual.guidance_scale),
-            scheduler: support(self.supports_scheduler, usual.scheduler),
-            image: support(self.supports_image, usual.image),
-            mask: support(self.supports_mask, usual.mask),
-            strength: support(self.supports_strength, usual.strength),
-            reference_images: support(self.supports_reference_images, usual.reference_images),
-            loras: support(self.supports_loras, usual.loras),
-        }
     }
 
     fn defaults(&self) -> Defaults {

@@ -52,7 +52,7 @@ pub(super) fn is_told(error: &Value) -> bool {
     has("moderation_details")
         || reasons.is_some_and(|reasons| !reasons.is_empty())
         || inner.is_some_and(is_code)
-        || is_filtered(&error.get("content_filter_results").cloned())
+        || is_filtered(error.get("content_filter_results"))
 }
 
 /// Whether an error's sentence, in lower case, says so.
@@ -66,7 +66,7 @@ pub(super) fn is_flagged(respect_moderation: Option<&Value>) -> bool {
 }
 
 /// Whether any filter of `{"violence": {"filtered": true, …}, …}`, however deep, held something back.
-pub(super) fn is_filtered(results: &Option<Value>) -> bool {
+pub(super) fn is_filtered(results: Option<&Value>) -> bool {
     fn any(value: &Value) -> bool {
         match value {
             Value::Object(fields) => {
@@ -76,5 +76,5 @@ pub(super) fn is_filtered(results: &Option<Value>) -> bool {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
         }
     }
-    results.as_ref().is_some_and(any)
+    results.is_some_and(any)
 }

@@ -189,7 +189,7 @@ impl Rules {
     }
 
     /// Takes out of the fields that a configuration fixes what this very request does not take.
-    pub(super) fn trim(&self, fields: &mut Map<String, Value>, is_edit: bool) {
+    pub(super) fn trim(fields: &mut Map<String, Value>, is_edit: bool) {
         let not_here: &[&str] = if is_edit { &["moderation", "style"] } else { &["input_fidelity"] };
         fields.retain(|name, _| !not_here.contains(&name.as_str()));
     }

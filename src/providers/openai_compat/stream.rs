@@ -11,6 +11,7 @@ use super::{error, refusal, usage};
 use crate::generation::{GeneratedImage, Generation, GenerationRequest, PartialImage};
 use crate::providers::upstream::{self, Event, Events, Lifted, MAX_ANSWER, Text};
 use crate::providers::{Call, Error, ErrorKind};
+use crate::secret::Secret;
 
 /// What an event came to.
 enum Told {
@@ -70,7 +71,7 @@ pub(super) async fn read(
     let mut generation = Generation::default();
     loop {
         for event in events.push(&piece)? {
-            match told(event).await? {
+            match told(event, expected.key).await? {
                 Told::Nothing => {}
                 Told::Preview { image, step, index } => pictures.show(image, step, index, call),
                 Told::Picture { found, index, read } => {
@@ -102,7 +103,8 @@ struct Pictures {
 
 impl Pictures {
     fn next(&self) -> u32 {
-        (0..).find(|index| self.all.iter().all(|(known, _)| known != index)).unwrap_or(0)
+        let is_free = |index: &u32| self.all.iter().all(|(known, _)| known != index);
+        (0..self.asked).find(is_free).unwrap_or(self.asked)
     }
 
     fn are_there(&self) -> bool {
@@ -136,27 +138,30 @@ impl Pictures {
     }
 }
 
-async fn told(event: Event) -> Result<Told, Error> {
+async fn told(event: Event, key: Option<&Secret>) -> Result<Told, Error> {
     let Event { name, data } = event;
     if data.trim_ascii() == b"[DONE]" {
         return Ok(Told::Nothing);
     }
-    upstream::decode(data, move |data| decode(&name, data)).await
+    let key = key.cloned();
+    upstream::decode(data, move |data| decode(&name, data, key.as_ref())).await
 }
 
-fn decode(name: &str, data: &Bytes) -> Result<Told, Error> {
+fn decode(name: &str, data: &Bytes, key: Option<&Secret>) -> Result<Told, Error> {
     let lifted = Lifted::new(data);
     let read: Data<'_> = upstream::parse(&lifted)?;
     if let Some(error) = read.error.as_ref().filter(|error| error::is_one(error)) {
-        return Err(error::of_event(error));
+        return Err(error::of_event(error, key));
     }
     let kind = read.kind.as_ref().and_then(Value::as_str).unwrap_or(name);
     if kind == "error" {
         let fields = [("code", &read.code), ("param", &read.param), ("message", &read.message)];
         let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
-        return Err(error::of_event(&Value::Object(fields.collect())));
+        return Err(error::of_event(&Value::Object(fields.collect()), key));
     }
-    if refusal::is_flagged(read.respect_moderation.as_ref()) || refusal::is_filtered(&read.content_filter_results) {
+    if refusal::is_flagged(read.respect_moderation.as_ref())
+        || refusal::is_filtered(read.content_filter_results.as_ref())
+    {
         return Err(error::refused());
     }
     let is_preview = kind.ends_with(".partial_image");

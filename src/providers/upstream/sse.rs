@@ -178,7 +178,7 @@ mod tests {
             let mut text = String::new();
             for (field, value, end) in &lines {
                 if !field.is_empty() {
-                    text.push_str(&format!("{field}:{value}"));
+                    text.extend([field.as_str(), ":", value.as_str()]);
                 }
                 text.push_str(end);
             }

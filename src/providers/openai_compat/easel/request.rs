@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::generation::{CacheWish, Defaults, GenerationRequest, ImageFormat, Seed, SizeWish, SourceImage};
+use crate::generation::{
+    CacheWish, Defaults, GenerationRequest, ImageFormat, OnDisconnect, Seed, SizeWish, SourceImage,
+};
 use crate::providers::{Error, ErrorKind, upstream};
 
 /// The longest time that can be asked for.
@@ -88,6 +90,14 @@ impl EaselModel {
             CacheWish::Any => put("cache", json!("any")),
             CacheWish::Never => put("cache", json!("never")),
         }
+        put(
+            "on_disconnect",
+            match request.on_disconnect {
+                Some(OnDisconnect::Cancel) => json!("cancel"),
+                Some(OnDisconnect::Finish) => json!("finish"),
+                None => Value::Null,
+            },
+        );
         let milliseconds = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX).clamp(1, MOST_MILLISECONDS);
         put("timeout_ms", json!(milliseconds));
         if request.image.is_some() || !request.reference_images.is_empty() {

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Sent, answer, build, call, replay, source};
 use crate::generation::{
-    CacheWish, Generation, GenerationRequest, ImageFormat, ImageSize, Lora, Ratios, Seed, SizeWish, Via, Wish,
+    CacheWish, Generation, GenerationRequest, ImageFormat, ImageSize, Lora, OnDisconnect, Ratios, Seed, SizeWish, Via,
+    Wish,
 };
 use crate::providers::scripted::request;
 use crate::providers::{Error, ErrorKind};
@@ -26,7 +27,7 @@ async fn ask(config: Value, asked: &GenerationRequest, reply: Vec<u8>) -> (Resul
     (made, sent.await.unwrap())
 }
 
-fn failure_of(status: u16, code: &str, further: Value) -> Vec<u8> {
+fn failure_of(status: u16, code: &str, further: &Value) -> Vec<u8> {
     let mut body = json!({
         "type": format!("urn:easel:problem:{code}"), "title": "canary", "status": status, "detail": "canary", "code": code,
         "hint": "", "request_id": "1",
@@ -56,10 +57,11 @@ async fn nothing_is_lost_on_the_way_there() {
         output_format: Some(ImageFormat::Jpeg),
         output_quality: Some(70),
         cache: CacheWish::Never,
+        on_disconnect: Some(OnDisconnect::Finish),
         via: "one, two".parse().unwrap(),
         ..request()
     };
-    let config = json!({ "fallback": "never", "model": { "id": "runware/juggernaut_pro", "parameters": { "on_disconnect": "finish" } } });
+    let config = json!({ "fallback": "never", "model": { "id": "runware/juggernaut_pro", "parameters": { "response_format": "b64_json" } } });
     let (made, sent) = ask(config, &asked, answer(200, &[], ONE)).await;
     made.unwrap();
     assert_eq!(sent.line(), "POST /api/generate-image HTTP/1.1");
@@ -74,7 +76,7 @@ async fn nothing_is_lost_on_the_way_there() {
     assert_eq!(
         body,
         json!({
-            "on_disconnect": "finish", "prompt": "a teapot", "negative_prompt": "blurry",
+            "on_disconnect": "finish", "response_format": "b64_json", "prompt": "a teapot", "negative_prompt": "blurry",
             "model": "runware/juggernaut_pro", "fallback": "never", "n": 2, "size": "768x512",
             "seed": 9_007_199_254_740_991_u64, "steps": 30, "guidance_scale": 4.5, "scheduler": "euler",
             "strength": 0.25, "strict": true, "loras": [{ "name": "ink", "weight": -0.5 }], "output_format": "jpeg",
@@ -141,13 +143,13 @@ async fn codes_become_the_kinds_that_they_came_from() {
     ];
     for (status, code, kind) in cases {
         let further = json!({ "hint": "set RUNWARE_API_KEY" });
-        let (made, _) = ask(json!({}), &request(), failure_of(status, code, further)).await;
+        let (made, _) = ask(json!({}), &request(), failure_of(status, code, &further)).await;
         let error = made.unwrap_err();
         assert_eq!(error.kind(), kind, "{code}");
         assert_eq!((error.hint(), error.retry_after()), (Some("set RUNWARE_API_KEY"), Some(Duration::from_secs(7))));
         assert!(!format!("{error:?}").contains("canary"), "{error:?}");
     }
-    let (made, _) = ask(json!({}), &request(), failure_of(422, "unsupported", json!({ "field": "loras" }))).await;
+    let (made, _) = ask(json!({}), &request(), failure_of(422, "unsupported", &json!({ "field": "loras" }))).await;
     assert_eq!(made.unwrap_err().to_string(), "the provider cannot do what was asked because of `loras`");
 }
 
@@ -159,7 +161,7 @@ async fn no_code_is_unknown() {
         let (code, rest) = line.split_once('`').unwrap();
         let status: u16 = rest.trim_start_matches(" | ").split(' ').next().unwrap().parse().unwrap();
         // A status that nothing else could make sense of.
-        let (made, _) = ask(json!({}), &request(), failure_of(299, code, json!({}))).await;
+        let (made, _) = ask(json!({}), &request(), failure_of(299, code, &json!({}))).await;
         let kind = made.unwrap_err().kind();
         let is_protocol = matches!(code, "provider_protocol");
         assert_eq!(kind == ErrorKind::Protocol, is_protocol, "{code} ({status}) is {kind:?}");

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::answers::{JSON, ask};
 use super::{KEY, answer};
 use crate::providers::openai_compat::client::Refused;
-use crate::providers::openai_compat::error::of_answer;
+use crate::providers::openai_compat::error::{of_answer, of_event, of_success};
 use crate::providers::{Error, ErrorKind, Recovery};
 use crate::secret::SecretRef;
 
@@ -85,8 +87,15 @@ fn an_echoed_key_reaches_nobody() {
     let own = body.replace(KEY, &path.replace('/', "."));
     for body in [body, &own] {
         let refused = refused(400, body);
-        let said = everything(&of_answer(&refused, false, Some(&key)));
-        assert!(!said.contains(&path), "{said}");
+        let parsed: Value = serde_json::from_str(body).unwrap();
+        for error in [
+            of_answer(&refused, false, Some(&key)),
+            of_success(&parsed["error"], Some(&key)),
+            of_event(&parsed["error"], Some(&key)),
+        ] {
+            let said = everything(&error);
+            assert!(!said.contains(&path), "{said}");
+        }
     }
 }
 
