@@ -118,6 +118,8 @@ impl App {
         .client_request_timeout(server.header_timeout)
         .client_disconnect_timeout(CLOSE_WITHIN)
         .keep_alive(server.keep_alive)
+        // Otherwise the end of an answer may wait 40 ms for the client's system to acknowledge what came before it.
+        .tcp_nodelay(true)
         // Otherwise a handler goes on for a client that has left.
         .h1_allow_half_closed(false)
         .shutdown_timeout(server.drain.as_secs() + 1)

@@ -3,7 +3,8 @@
 //! writes `docs/benchmarks/gateway.md`.
 //!
 //! Only the servers' processor time counts, so the load generator and the stand-in upstream, which run in this
-//! process, cost nothing but patience. It measures; it must not judge: targets are printed beside the numbers.
+//! process, cost nothing but patience. It measures; it must not judge: targets are printed beside the numbers. A part of
+//! it is `cargo bench --bench gateway -- starts` (or `pictures`, `crowd`, `hits`), which writes no page.
 
 mod load;
 mod machine;
@@ -72,15 +73,27 @@ fn main() -> Outcome {
     servers.extend(litellm.as_ref().map(|litellm| litellm as &dyn Server));
     servers.extend(portkey.as_ref().map(|portkey| portkey as &dyn Server));
 
-    measure_starts(&workplace, &upstream, &floor, &mut report)?;
-    for picture in [&SMALL, &LARGE] {
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let is_wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
+    if is_wanted("starts") {
+        measure_starts(&workplace, &upstream, &floor, &mut report)?;
+    }
+    for picture in [&SMALL, &LARGE].into_iter().filter(|_| is_wanted("pictures")) {
         for concurrency in CONCURRENCY {
             measure_proxying(&workplace, &upstream, &servers, picture, concurrency, &mut report)?;
         }
     }
-    measure_crowd(&workplace, &upstream, &servers, &mut report)?;
-    measure_hits(&workplace, &upstream, nginx.as_ref(), &mut report)?;
+    if is_wanted("crowd") {
+        measure_crowd(&workplace, &upstream, &servers, &mut report)?;
+    }
+    if is_wanted("hits") {
+        measure_hits(&workplace, &upstream, nginx.as_ref(), &mut report)?;
+    }
     print!("{}", report.table());
+    if only.is_some() {
+        // A part is not the page.
+        return Ok(());
+    }
     let page = report.write_page()?;
     println!("written to {}", page.display());
     Ok(())

@@ -16,6 +16,9 @@ use crate::generation::ImageData;
 /// Bytes of a picture that are encoded at a time; a multiple of 3, so that only the last piece is padded.
 const PIECE: usize = 48 * 1024;
 
+/// Bytes that are handed over at a time where nothing is encoded: as much as a socket takes at once when it flows.
+const TEXT_PIECE: usize = 256 * 1024;
+
 /// A part of the answer.
 #[derive(Debug, Clone)]
 pub(super) enum Segment {
@@ -69,7 +72,7 @@ impl Iterator for AnswerBody {
         Some(match self.segments.pop_front()? {
             Segment::Text(mut text) => {
                 // In pieces, too: what is handed over at once is copied at once.
-                let piece = text.split_to(PIECE.min(text.len()));
+                let piece = text.split_to(TEXT_PIECE.min(text.len()));
                 if !text.is_empty() {
                     self.segments.push_front(Segment::Text(text));
                 }

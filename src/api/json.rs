@@ -92,7 +92,7 @@ async fn read(
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         // serde would take an array for the fields in order.
-        serde_json::from_slice::<IgnoredAny>(body).map_err(|error| not_json(&error))?;
+        check_json(body)?;
         let detail = "the body must be a JSON object";
         return Err(ApiError::new(Code::InvalidJson, detail, "send {\"prompt\": \"…\"} and what else is wished"));
     }
@@ -101,7 +101,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         let field = error.path().to_string();
         let error = error.into_inner();
         match error.classify() {
-            Category::Data => fields::refused(&field, &error.to_string()),
+            // What cannot be stands before what is no JSON at all.
+            Category::Data => check_json(body).err().unwrap_or_else(|| fields::refused(&field, &error.to_string())),
             Category::Syntax | Category::Eof | Category::Io => not_json(&error),
         }
     })?;
@@ -109,7 +110,13 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-fn not_json(error: &serde_json::Error) -> ApiError {
+/// Whether the whole body is JSON, however deep and whatever it says.
+fn check_json(body: &[u8]) -> Result<(), ApiError> {
+    let text = std::str::from_utf8(body).map_err(|error| not_json(&error))?;
+    serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| not_json(&error))
+}
+
+fn not_json(error: &dyn std::fmt::Display) -> ApiError {
     let detail = format!("the body is not JSON: {error}");
     ApiError::new(Code::InvalidJson, detail, "send UTF-8 JSON; the line and column say where it went wrong")
 }

@@ -22,6 +22,9 @@ fn violations(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<
         let found = document.pointer(reference.trim_start_matches('#')).expect("a reference that leads somewhere");
         return violations(document, found, value, at);
     }
+    if schema["allOf"].is_array() {
+        return violations(document, &together(document, schema), value, at);
+    }
     if let Some(choices) = schema["oneOf"].as_array() {
         let tried: Vec<_> = choices.iter().map(|choice| violations(document, choice, value, at)).collect();
         let fits = tried.iter().any(Vec::is_empty);
@@ -68,6 +71,22 @@ fn violations(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
+}
+
+/// The parts of an `allOf` as the one object that they describe together: each alone would know only its own members.
+fn together(document: &Value, schema: &Value) -> Value {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let found = document.pointer(reference.trim_start_matches('#')).expect("a reference that leads somewhere");
+        return together(document, found);
+    }
+    let Some(parts) = schema["allOf"].as_array() else { return schema.clone() };
+    let (mut required, mut properties) = (Vec::new(), serde_json::Map::new());
+    for part in parts.iter().map(|part| together(document, part)) {
+        assert_eq!(part["type"], "object", "only objects are put together: {part}");
+        required.extend(part["required"].as_array().cloned().unwrap_or_default());
+        properties.extend(part["properties"].as_object().cloned().unwrap_or_default());
+    }
+    json!({ "type": "object", "required": required, "properties": properties })
 }
 
 /// Checks an answer against the operation that it belongs to.
@@ -165,4 +184,10 @@ fn the_validator_can_fail() {
         ["x.a: integer is not [\"string\", \"null\"]"]
     );
     assert_eq!(violations(&Value::Null, &schema, &json!({ "a": "", "b": 1 }), "x"), ["x.b is not documented"]);
+    let other = json!({ "type": "object", "required": ["b"], "properties": { "b": { "type": "integer" } } });
+    let both = json!({ "allOf": [{ "$ref": "#/other" }, schema] });
+    let document = json!({ "other": other });
+    assert!(violations(&document, &both, &json!({ "a": "", "b": 1 }), "x").is_empty());
+    assert_eq!(violations(&document, &both, &json!({ "a": "" }), "x"), ["x.b is missing"]);
+    assert_eq!(violations(&document, &both, &json!({ "a": "", "b": 1, "c": 1 }), "x"), ["x.c is not documented"]);
 }

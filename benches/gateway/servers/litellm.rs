@@ -42,8 +42,9 @@ litellm_settings: {{ telemetry: false, num_retries: 0, drop_params: true }}
         std::fs::write(&file, config)?;
         let mut command = Command::new(&self.0);
         command.arg("--config").arg(file).args(["--host", "127.0.0.1", "--num_workers", "1", "--port"]);
-        // It would fetch its price list.
+        // It would fetch its price list; and without keys it starts only when told that this is meant.
         command.arg(port.to_string()).env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
+        command.env("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY", "true");
         Running::launch(command, port, "/health/liveliness", &workplace.path().join("litellm.log"))
     }
 

@@ -71,10 +71,10 @@ impl Running {
         let mut running = Self { child: command.spawn()?, port, ready_after: Duration::ZERO };
         while !answers(port, ready) {
             if let Some(status) = running.child.try_wait()? {
-                return Err(format!("it ended with {status}: {}", std::fs::read_to_string(log)?).into());
+                return Err(format!("it ended with {status}: {}", end_of(log)?).into());
             }
             if begun.elapsed() > PATIENCE {
-                return Err(format!("not ready after {PATIENCE:?}: {}", std::fs::read_to_string(log)?).into());
+                return Err(format!("not ready after {PATIENCE:?}: {}", end_of(log)?).into());
             }
             std::thread::sleep(Duration::from_micros(250));
         }
@@ -116,6 +116,13 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The last lines of a log.
+fn end_of(log: &Path) -> std::io::Result<String> {
+    let text = std::fs::read_to_string(log)?;
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines.get(lines.len().saturating_sub(12)..).unwrap_or_default().join("\n"))
 }
 
 fn answers(port: u16, ready: &str) -> bool {

@@ -65,7 +65,7 @@ fn generate(request: &Request, behaviour: &Behaviour, fault: Option<Fault>, stat
         return problem(422, "invalid_field", "it is no picture", Some("image"));
     }
     if fault.and_then(Fault::refusal).is_some() {
-        return problem(422, "content_rejected", "the provider refused the prompt", None);
+        return problem(422, "content_rejected", "the other house refused what was asked", None);
     }
     Reply::new(200, "application/json", answer(&body, request, behaviour, fault, state))
 }
