@@ -9,7 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as HttpApp, HttpServer, web};
 use tokio::runtime::Runtime;
 
-use crate::api::{self, Admin, Answers, BodyMemory, Bounds, Hosts, InFlight, RateLimit, State};
+use crate::api::{self, Admin, Answers, BodyMemory, Bounds, Hosts, InFlight, Pictures, RateLimit, State};
 use crate::fetch::{Fetcher, Origin, Rules};
 use crate::gateway::{CacheLimits, Gateway, Registered, Registry, Routing};
 use crate::generation::{FallbackPolicy, OnDisconnect, ProviderId};
@@ -84,6 +84,7 @@ impl App {
             rate_limit: RateLimit::new(settings.limits.requests_per_minute, settings.limits.burst),
             body_memory: BodyMemory::new(server.body_memory),
             answers: Answers::new(&settings.storage.data_dir, settings.storage.answers_max as u64),
+            pictures: pictures(&server, &settings.storage),
             in_flight: Arc::new(InFlight::default()),
             metrics,
         };
@@ -217,10 +218,16 @@ fn routes(config: &mut web::ServiceConfig) {
 
 async fn keep_tidy(state: &State) {
     loop {
-        tokio::time::sleep(FORGET_EVERY).await;
         state.rate_limit.forget_idle();
         state.answers.tidy().await;
+        state.pictures.tidy().await;
+        tokio::time::sleep(FORGET_EVERY).await;
     }
+}
+
+fn pictures(server: &settings::Server, storage: &settings::Storage) -> Pictures {
+    let public_url = server.public_url.as_ref().map(|url| url.as_str().to_owned());
+    Pictures::new(&storage.data_dir, storage.pictures_max as u64, storage.picture_ttl, public_url)
 }
 
 /// A listener that a restarted process can have at once.

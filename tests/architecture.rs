@@ -77,7 +77,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     // `container` has a module of this name.
     ("webp", &["container/", "gateway/convert.rs"]),
     ("reqwest", &["fetch/", "providers/"]),
-    ("url", &["fetch/"]),
+    ("url", &["fetch/", "settings/public_url.rs"]),
     ("easel_catalog", &["providers/local/"]),
     ("easel_engine_protocol", &["providers/local/"]),
 ];

@@ -15,6 +15,8 @@ mod servers;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use easel::container;
+use easel::generation::ImageData;
 use provider_sim::{Behaviour, Simulator};
 use report::{Figure, Report};
 use servers::{Easel, LiteLlm, Nginx, Portkey, Running, Server, Workplace};
@@ -82,6 +84,9 @@ fn main() -> Outcome {
         for concurrency in CONCURRENCY {
             measure_proxying(&workplace, &upstream, &servers, picture, concurrency, &mut report)?;
         }
+    }
+    if is_wanted("pictures") {
+        measure_checking(&upstream, &mut report)?;
     }
     if is_wanted("crowd") {
         measure_crowd(&workplace, &upstream, &servers, &mut report)?;
@@ -159,6 +164,23 @@ fn measure_proxying(
         figure = figure.with(server.name(), costs);
     }
     report.add(figure);
+    Ok(())
+}
+
+/// The part of it that goes into checking the picture: its base64, its chunks and their checksums. It is measured in
+/// this process, on the very answer that the servers got.
+fn measure_checking(upstream: &Simulator, report: &mut Report) -> Outcome {
+    upstream.set(Behaviour::default().with_bytes(LARGE.bytes));
+    let answer = load::fetch(&servers::direct(upstream, &LARGE.size()))?;
+    let text = answer.split(|byte| *byte == b'"').max_by_key(|part| part.len()).unwrap_or_default();
+    let picture = ImageData::from_base64(text.to_vec().into());
+    let mut samples = Vec::new();
+    for _ in 0..LARGE.requests {
+        let begun = Instant::now();
+        container::walk_data(&picture)?;
+        samples.push(milliseconds(begun.elapsed()));
+    }
+    report.add(Figure::new(&format!("of that, checking a {} picture", LARGE.name), "ms").with("Easel", samples));
     Ok(())
 }
 

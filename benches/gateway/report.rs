@@ -181,6 +181,7 @@ the OpenAI Images API on both sides. Each writes its log to a file.
   1 KB, 150 of 2 MB; a twentieth of that for LiteLLM, a tenth for Portkey), divided by their number; five rounds after one
   to warm up. The upstream answers at once with PNGs of that size in base64. Easel checks each picture to its last
   checksum.
+- **Checking a picture**: wall time of `container::walk_data` on one thread of the measuring process, 150 times.
 - **Clients wait**: two hundred pictures of 2 MB, asked for by a hundred clients at once of an upstream that lets each wait
   for five seconds: the median time until an answer is whole, less that of the same load on the upstream itself, and
   `VmHWM` of all processes of the server after it.

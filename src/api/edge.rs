@@ -14,7 +14,7 @@ use super::error::{ApiError, Code};
 use super::in_flight::{CutOff, RunningBody};
 use super::request_id::{self, RequestId};
 use super::summary::{self, Line, Summary};
-use super::{State, problem};
+use super::{State, pictures, problem};
 
 /// The middleware itself.
 pub async fn edge(
@@ -98,7 +98,7 @@ fn of_status(status: StatusCode) -> Option<ApiError> {
 
 /// The one place where a failure is logged, with everything that led to it. A caller's own mistake is no news, and
 /// its text may hold a piece of the prompt, and an unknown field's name is the caller's too: only the code is written.
-fn log(error: &ApiError, id: &str) {
+pub(super) fn log(error: &ApiError, id: &str) {
     let code = error.code.as_str();
     if error.code.status().is_client_error() {
         tracing::debug!(request_id = id, code, "refused");
@@ -129,7 +129,12 @@ fn finish(answer: &mut ServiceResponse, id: &str, draining: bool) {
     }
 }
 
-/// A path for the log: no query, nothing that could begin a new line, and no longer than any of ours.
+/// A path for the log: no query, nothing that could begin a new line, no longer than any of ours, and of a picture's
+/// name too little to fetch it by.
 fn shown_path(path: &str) -> String {
+    if let Some(name) = path.strip_prefix(pictures::ROUTE) {
+        let plain = |letter: &char| letter.is_ascii_alphanumeric();
+        return format!("{}{}…", pictures::ROUTE, name.chars().take(8).filter(plain).collect::<String>());
+    }
     path.chars().take(128).map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }

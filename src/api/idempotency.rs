@@ -114,6 +114,11 @@ impl IdempotencyKey {
         self.0.map(|key| Once { key, request: request() })
     }
 
+    /// Whether the caller gave one.
+    pub(super) fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The scope of a request under this key.
     pub(super) fn scope(&self, scope: Scope) -> Scope {
         match self.0 {

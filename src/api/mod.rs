@@ -21,6 +21,7 @@ mod in_flight;
 mod json;
 mod metrics;
 pub mod openapi;
+mod pictures;
 mod problem;
 mod provider_health;
 mod query;
@@ -28,6 +29,7 @@ mod rate_limit;
 mod recorded;
 mod request_id;
 mod state;
+mod stream;
 mod summary;
 mod unrouted;
 mod via;
@@ -39,6 +41,7 @@ pub use error::{ApiError, CODES, Code};
 pub use hosts::{Hosts, check_host};
 pub use idempotency::Answers;
 pub use in_flight::{CutOff, InFlight};
+pub use pictures::Pictures;
 pub use problem::Problem;
 pub use rate_limit::{RateLimit, limit_caller};
 pub use state::{Bounds, State};
@@ -50,6 +53,7 @@ pub fn routes(config: &mut ServiceConfig) {
     config
         .service(image_models::list)
         .service(generate_image::generate)
+        .service(pictures::read)
         .service(provider_health::list)
         .service(current_model::set)
         .service(health::alive)

@@ -10,6 +10,7 @@ use utoipa_actix_web::AppExt as _;
 
 use super::error::Code;
 use super::problem::Problem;
+use super::stream::PartialImageEvent;
 
 /// Everything about the document that no handler says.
 #[derive(OpenApi)]
@@ -24,7 +25,7 @@ use super::problem::Problem;
         (name = "models", description = "What can be had"),
         (name = "health", description = "Whether it runs"),
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, PartialImageEvent)),
     modifiers(&AdminScheme)
 )]
 struct Frame;
@@ -80,6 +81,8 @@ errors! {
     MetricsErrors: Unauthorized AdminOnly;
     /// The errors of `/readyz`.
     ReadyErrors: NothingAvailable;
+    /// The errors of fetching a picture.
+    PictureErrors: UnknownPicture RangeNotSatisfiable;
     /// The errors of the current model.
     CurrentErrors: InvalidJson Unauthorized AdminOnly UnknownModel BodyTimeout BodyTooLarge UnsupportedMediaType
         UnknownField MissingField InvalidField ConflictingFields NotInstalled RateLimited Overloaded;

@@ -44,8 +44,8 @@ pub struct Problem {
     attempts: Option<Vec<AttemptView>>,
 }
 
-/// The whole answer for an error.
-pub(super) fn response(error: &ApiError, request_id: &str) -> HttpResponse<BoxBody> {
+/// The body alone.
+pub(super) fn body(error: &ApiError, request_id: &str) -> Vec<u8> {
     let status = error.code.status();
     let problem = Problem {
         kind: format!("urn:easel:problem:{}", error.code.as_str()),
@@ -59,7 +59,12 @@ pub(super) fn response(error: &ApiError, request_id: &str) -> HttpResponse<BoxBo
         candidates: error.told.candidates.clone(),
         attempts: error.told.attempts.as_ref().map(|attempts| attempts.iter().map(AttemptView::from).collect()),
     };
-    let mut builder = HttpResponse::build(status);
+    serde_json::to_vec(&problem).unwrap_or_default()
+}
+
+/// The whole answer for an error.
+pub(super) fn response(error: &ApiError, request_id: &str) -> HttpResponse<BoxBody> {
+    let mut builder = HttpResponse::build(error.code.status());
     builder.insert_header((header::CACHE_CONTROL, "no-store"));
     if let Some(delay) = error.told.retry_after {
         builder.insert_header((header::RETRY_AFTER, whole_seconds(delay).to_string()));
@@ -67,8 +72,7 @@ pub(super) fn response(error: &ApiError, request_id: &str) -> HttpResponse<BoxBo
     for (name, value) in &error.told.headers {
         builder.insert_header((*name, value.as_str()));
     }
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    builder.content_type("application/problem+json").body(body)
+    builder.content_type("application/problem+json").body(body(error, request_id))
 }
 
 /// Seconds, rounded up, so that whoever comes back then does not come too early.

@@ -19,6 +19,9 @@ const REPLAYED: &str = "idempotency-replayed";
 pub(super) trait Record {
     /// All of it.
     fn recorded(&self) -> Recorded;
+
+    /// What the log says of it.
+    fn summary(&self) -> Summary;
 }
 
 /// A whole answer.

@@ -8,6 +8,7 @@ use super::body_memory::BodyMemory;
 use super::hosts::Hosts;
 use super::idempotency::Answers;
 use super::in_flight::InFlight;
+use super::pictures::Pictures;
 use super::rate_limit::RateLimit;
 use crate::fetch::Fetcher;
 use crate::gateway::Gateway;
@@ -33,6 +34,8 @@ pub struct State {
     pub body_memory: BodyMemory,
     /// Answers for whoever asks again.
     pub answers: Answers,
+    /// Pictures for whoever asked for their addresses.
+    pub pictures: Pictures,
     /// What runs now.
     pub in_flight: Arc<InFlight>,
     /// What is counted.

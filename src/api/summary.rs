@@ -65,6 +65,21 @@ impl Line {
     }
 }
 
+/// Writes the line of an answer that was begun before it was known how it would end.
+pub(super) fn streamed(request_id: &str, started: Instant, code: Option<&str>, summary: &Summary) {
+    tracing::info!(
+        target: "easel::request",
+        duration_ms = milliseconds(started),
+        request_id,
+        code,
+        provider = summary.provider.as_deref(),
+        model = summary.model.as_deref(),
+        attempts = summary.attempts.as_deref(),
+        cost_usd = summary.cost_usd,
+        "streamed to its end"
+    );
+}
+
 impl Drop for Line {
     fn drop(&mut self) {
         if self.counted.is_some() {

@@ -28,8 +28,20 @@ pub(super) async fn answer(request: HttpRequest) -> Result<HttpResponse, ApiErro
 
 /// The methods that a path takes, as in an `Allow` header.
 fn methods(path: &str) -> Option<String> {
-    let known = table().get(path).cloned();
+    let known = table().iter().find(|(known, _)| fits(known, path)).map(|(_, allow)| allow.clone());
     known.or_else(|| path.starts_with(docs::PAGES).then(|| allow(&["GET"])))
+}
+
+/// Whether a path is this documented one; what stands there in braces is any one step of it.
+fn fits(known: &str, path: &str) -> bool {
+    let (mut known, mut path) = (known.split('/'), path.split('/'));
+    loop {
+        match (known.next(), path.next()) {
+            (None, None) => return true,
+            (Some(known), Some(step)) if known == step || (known.starts_with('{') && !step.is_empty()) => {}
+            _ => return false,
+        }
+    }
 }
 
 /// Every documented path and its methods, read from the document that the handlers make.

@@ -10,6 +10,7 @@ use super::error::{Error, Remedy};
 use super::flights::{Flights, Landing, Ticket};
 use super::key::{Key, Sharing};
 use super::router::Candidate;
+use super::watcher::Watcher;
 use super::wishes::{self, Fitted, Unmet};
 use super::{Outcome, Routing};
 use crate::generation::{
@@ -25,6 +26,7 @@ pub(super) struct Chain<'a> {
     pub policy: FallbackPolicy,
     pub request: &'a GenerationRequest,
     pub request_id: &'a str,
+    pub watcher: Option<Watcher>,
 }
 
 /// What came of the candidates so far.
@@ -117,6 +119,9 @@ impl Chain<'_> {
             }
         };
 
+        if let Some(watcher) = &self.watcher {
+            watcher.begin();
+        }
         let started = Instant::now();
         let landing = self.flights.fly(self.ticket(candidate, fitted, key, limits)).await;
         let Landing { made, calls, cache, answered } = landing;
@@ -138,6 +143,11 @@ impl Chain<'_> {
         };
         // What is finished in any case is not cut short by a caller who is in a hurry.
         let deadline = if finish { limits.work } else { limits.waiting };
+        let call = Call::new(candidate.model.key.clone(), deadline, self.request_id);
+        let call = match self.watcher.as_ref().filter(|_| self.request.partial_images > 0) {
+            Some(watcher) => call.with_partials(watcher.previews()),
+            None => call,
+        };
         Ticket {
             provider: Arc::clone(&candidate.provider),
             position: candidate.position,
@@ -145,7 +155,7 @@ impl Chain<'_> {
             details: candidate.details.clone(),
             request: fitted.request,
             ignored: fitted.ignored,
-            call: Call::new(candidate.model.key.clone(), deadline, self.request_id),
+            call,
             deadline: limits.waiting,
             finish,
             key,

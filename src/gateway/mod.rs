@@ -14,6 +14,7 @@ mod key;
 mod registry;
 mod router;
 mod sizing;
+mod watcher;
 mod wishes;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use error::{Error, Remedy};
 pub use health::{Happened, ProviderHealth};
 pub use key::{Scope, fingerprint};
 pub use registry::{Registered, Registry};
+pub use watcher::{Sight, Watcher};
 
 pub use crate::providers::layers::{BreakerState, Headroom};
 
@@ -127,11 +129,26 @@ impl Gateway {
         request_id: &str,
         scope: &Scope,
     ) -> Result<Outcome, Error> {
+        self.shown(request, request_id, scope, None).await
+    }
+
+    /// [`Self::generate`] while somebody looks on. They see previews of what is made for this request, where it wants
+    /// some and the provider has any; of pictures that are kept, or under way for somebody else, there are none.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn shown(
+        &self,
+        request: &GenerationRequest,
+        request_id: &str,
+        scope: &Scope,
+        watcher: Option<Watcher>,
+    ) -> Result<Outcome, Error> {
         let policy = self.router().policy(request);
         let candidates = self.router().candidates(&request.target, policy)?;
         let sharing = Sharing::of(request, scope);
         let (flights, routing) = (&self.flights, &self.routing);
-        let outcome = Chain { flights, sharing, routing, policy, request, request_id }.run(candidates).await?;
+        let outcome = Chain { flights, sharing, routing, policy, request, request_id, watcher }.run(candidates).await?;
         self.metrics.count_cache(outcome.cache.word());
         Ok(outcome)
     }

@@ -20,6 +20,8 @@ pub struct Call {
     pub request_id: String,
     sent: Arc<AtomicU32>,
     partials: Option<mpsc::Sender<PartialImage>>,
+    /// The place of the first of its pictures among those of the whole turn.
+    first: u32,
 }
 
 /// Which turn a call belongs to, for what a provider keeps from one attempt to the next. It does not keep the turn.
@@ -42,7 +44,7 @@ impl PartialEq for Turn {
 impl Call {
     /// A turn that has sent nothing yet.
     pub fn new(model: ModelKey, deadline: Instant, request_id: impl Into<String>) -> Self {
-        Self { model, deadline, request_id: request_id.into(), sent: Arc::default(), partials: None }
+        Self { model, deadline, request_id: request_id.into(), sent: Arc::default(), partials: None, first: 0 }
     }
 
     /// The same turn, whose previews go to `partials`.
@@ -50,6 +52,12 @@ impl Call {
     pub fn with_partials(mut self, partials: mpsc::Sender<PartialImage>) -> Self {
         self.partials = Some(partials);
         self
+    }
+
+    /// The same turn for the part of its pictures that begins with this one.
+    #[must_use]
+    pub fn from_picture(&self, first: u32) -> Self {
+        Self { first: self.first + first, ..self.clone() }
     }
 
     /// Whether anybody looks at previews.
@@ -60,7 +68,8 @@ impl Call {
     /// Shows a preview to whoever looks; one that comes faster than it is looked at is dropped.
     pub fn show_partial(&self, partial: PartialImage) {
         if let Some(partials) = &self.partials {
-            let _ = partials.try_send(partial);
+            let index = self.first + partial.index;
+            let _ = partials.try_send(PartialImage { index, ..partial });
         }
     }
 

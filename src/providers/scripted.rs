@@ -11,7 +11,7 @@ use super::{Call, Error, ErrorKind, ModelPrices, Policy, Provider, layers};
 pub(crate) use crate::container::sample::encoded;
 use crate::generation::{
     Availability, Capabilities, Defaults, GeneratedImage, Generation, GenerationRequest, ImageFormat, ImageSize,
-    Installed, Limits, Model, ModelKey, ProviderId, SizeWish, Support, Supports,
+    Installed, Limits, Model, ModelKey, PartialImage, ProviderId, SizeWish, Support, Supports,
 };
 use crate::metrics::Metrics;
 
@@ -103,6 +103,10 @@ impl Provider for Scripted {
         let _busy = Busy(Arc::clone(&self.busy));
         call.count_upstream_call();
         self.asked.lock().unwrap().push(request.clone());
+        for (image, index) in pictures(request).images.into_iter().zip(0..) {
+            (0..u32::from(request.partial_images))
+                .for_each(|step| call.show_partial(PartialImage { index, step, image: image.clone() }));
+        }
         let step = self.steps.lock().unwrap().pop_front().unwrap_or(Step::Pictures);
         match step {
             Step::Pictures => Ok(pictures(request)),

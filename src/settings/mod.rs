@@ -8,6 +8,7 @@ mod error;
 mod load;
 mod paths;
 mod prices;
+mod public_url;
 mod sections;
 mod show;
 mod size;
@@ -16,6 +17,7 @@ mod validate;
 pub use error::{Error, Problem};
 pub use load::{DEFAULTS, Loaded, Sources};
 pub use paths::{executable_dirs, hub_cache};
+pub use public_url::PublicUrl;
 pub use sections::{
     Breaker, Cache, Costs, Fallback, Fetch, Library, Limits, Log, LogFormat, LogLevel, OnDisconnect, Policy, Provider,
     Routing, Server, Settings, Storage,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use serde_json::Value;
 
+use super::public_url::PublicUrl;
 use super::{duration, size};
 use crate::secret::SecretRef;
 
@@ -48,6 +49,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// The bearer token of the administrator's routes.
     pub admin_token: Option<SecretRef>,
+    /// Where clients reach it; absent: as each request says.
+    pub public_url: Option<PublicUrl>,
     /// Names beside the loopback ones that a `Host` or `Origin` header may carry.
     pub allowed_hosts: Vec<String>,
     /// Longest JSON body in bytes.
@@ -111,6 +114,12 @@ pub struct Storage {
     /// Bytes of answers that are kept for requests with an `Idempotency-Key`; 0: none is.
     #[serde(deserialize_with = "size::deserialize")]
     pub answers_max: usize,
+    /// Bytes of pictures that are kept for whoever asked for their address; 0: none is.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub pictures_max: usize,
+    /// How long such a picture is kept.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub picture_ttl: Duration,
 }
 
 /// `[cache]`

@@ -18,6 +18,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Error> {
         ("routing.deadline", settings.routing.deadline),
         ("fetch.timeout", settings.fetch.timeout),
         ("cache.ttl", settings.cache.ttl),
+        ("storage.picture_ttl", settings.storage.picture_ttl),
     ] {
         at_least(&mut problems, key, duration > Duration::ZERO, "must be longer than nothing");
     }

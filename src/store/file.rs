@@ -1,7 +1,7 @@
 //! One file: a line of JSON about it, then the body. A body that is shorter or longer than the line says is no body.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Entry, Name, index};
+use super::{Entry, Name, Opened, index};
 
 /// The layout of the files.
 const FORMAT: u32 = 1;
@@ -93,10 +93,7 @@ fn fill(path: &Path, line: &[u8], length: u64, body: impl IntoIterator<Item = By
 
 /// Reads a file; `None` where there is none that is whole and has not expired.
 pub(super) fn read<H: DeserializeOwned>(path: &Path) -> io::Result<Option<Entry<H>>> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
+    let Some(mut file) = existing(path)? else { return Ok(None) };
     let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or_default());
     file.read_to_end(&mut bytes)?;
     let bytes = Bytes::from(bytes);
@@ -111,9 +108,38 @@ pub(super) fn read<H: DeserializeOwned>(path: &Path) -> io::Result<Option<Entry<
     Ok(Some(Entry { head, expires, body }))
 }
 
+/// Opens a file at the beginning of its body; `None` where there is none that is whole and has not expired.
+pub(super) fn open<H: DeserializeOwned>(path: &Path) -> io::Result<Option<Opened<H>>> {
+    let Some(file) = existing(path)? else { return Ok(None) };
+    let size = file.metadata()?.len();
+    let mut line = Vec::new();
+    let mut reader = BufReader::new(file).take(LONGEST_LINE);
+    reader.read_until(b'\n', &mut line)?;
+    let mut file = reader.into_inner().into_inner();
+    let Some(frame) = line.strip_suffix(b"\n").and_then(frame) else { return Ok(None) };
+    let expires = UNIX_EPOCH + Duration::from_millis(frame.expires);
+    let begin = line.len() as u64;
+    if begin + frame.length != size || expires <= SystemTime::now() {
+        return Ok(None);
+    }
+    let Ok(head) = serde_json::from_value(frame.head) else { return Ok(None) };
+    file.seek(SeekFrom::Start(begin))?;
+    Ok(Some(Opened { head, expires, file, begin, length: frame.length }))
+}
+
+/// Opens what lies there if it is a file itself: a link could lead anywhere, and a pipe would never answer.
+fn existing(path: &Path) -> io::Result<Option<File>> {
+    let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let opened = fs::symlink_metadata(path).and_then(|found| found.is_file().then(|| File::open(path)).transpose());
+    match opened {
+        Err(error) if is_missing(&error) => Ok(None),
+        opened => opened,
+    }
+}
+
 /// When a whole file expires and what it takes on disk; `None` where it is no file of ours, or not whole.
 pub(super) fn look(path: &Path) -> Option<(u64, u64)> {
-    let file = File::open(path).ok()?;
+    let file = existing(path).ok()??;
     let size = file.metadata().ok()?.len();
     let mut line = Vec::new();
     BufReader::new(file).take(LONGEST_LINE).read_until(b'\n', &mut line).ok()?;
@@ -127,5 +153,6 @@ fn frame(line: &[u8]) -> Option<Frame> {
 
 /// Whether a file of this name is an unfinished one whose process has ended.
 pub(super) fn is_left_behind(path: &Path, name: &str) -> bool {
-    name.starts_with(UNFINISHED) && File::open(path).is_ok_and(|file| file.try_lock().is_ok())
+    let is_ours = |file: &File| file.try_lock().is_ok();
+    name.starts_with(UNFINISHED) && existing(path).is_ok_and(|file| file.as_ref().is_some_and(is_ours))
 }

@@ -43,6 +43,10 @@ impl Index {
             let entry = entry?;
             let (path, name) = (entry.path(), entry.file_name());
             let Some(name) = name.to_str() else { continue };
+            if entry.file_type()?.is_dir() {
+                // Not ours: files lie beside one another.
+                continue;
+            }
             if let Some(name) = Name::parse(name) {
                 if let Some((expires, size)) = file::look(&path) {
                     index.insert(name, expires, size);
@@ -69,6 +73,10 @@ impl Index {
             self.by_expiry.remove(&(expires, name.clone()));
             self.bytes -= size;
         }
+    }
+
+    pub(super) fn holds(&self, name: &Name) -> bool {
+        self.files.contains_key(name)
     }
 
     /// Sets `size` bytes aside within `most`, and takes out what has to go for it: what expires first goes first. `None`

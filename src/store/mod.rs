@@ -10,7 +10,7 @@ mod name;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,21 @@ pub struct Entry<H> {
     pub expires: SystemTime,
     /// The body.
     pub body: Bytes,
+}
+
+/// A file that is to be read piece by piece.
+#[derive(Debug)]
+pub struct Opened<H> {
+    /// What was said about the body.
+    pub head: H,
+    /// From when on it is gone.
+    pub expires: SystemTime,
+    /// The file, at the beginning of the body; it stays readable when it is removed meanwhile.
+    pub file: File,
+    /// Where in the file the body begins.
+    pub begin: u64,
+    /// Bytes of the body.
+    pub length: u64,
 }
 
 impl Store {
@@ -112,6 +127,19 @@ impl Store {
         file::read(&self.0.folder.join(name.as_str()))
     }
 
+    /// Opens a file; `None` as for [`Self::read`].
+    ///
+    /// # Errors
+    /// Whatever kept it from being opened.
+    pub fn open<H: DeserializeOwned>(&self, name: &Name) -> io::Result<Option<Opened<H>>> {
+        file::open(&self.0.folder.join(name.as_str()))
+    }
+
+    /// Whether a file of this name is there, as far as is known: it may have made room for another one.
+    pub fn holds(&self, name: &Name) -> bool {
+        self.with_index(|index| Ok(index.holds(name))).unwrap_or(false)
+    }
+
     /// Removes a file if it is there.
     ///
     /// # Errors
@@ -163,6 +191,15 @@ impl Store {
     pub async fn get<H: DeserializeOwned + Send + 'static>(&self, name: Name) -> io::Result<Option<Entry<H>>> {
         let store = self.clone();
         aside(move || store.read(&name)).await
+    }
+
+    /// [`Self::open`] where blocking is fine.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn look_up<H: DeserializeOwned + Send + 'static>(&self, name: Name) -> io::Result<Option<Opened<H>>> {
+        let store = self.clone();
+        aside(move || store.open(&name)).await
     }
 
     /// [`Self::sweep`] where blocking is fine.

@@ -20,9 +20,10 @@ const LATER: Duration = Duration::from_millis(500);
 /// Forms of the same answer, beside the documented one, that the stand-in knows.
 const SHAPES: u8 = 2;
 /// Faults are had in so many waves, each with stand-ins and an Easel of its own: connections and threads are not endless.
-const WAVES: usize = 7;
-/// Requests at once.
-const AT_ONCE: usize = 24;
+const WAVES: usize = 14;
+const WAVES_AT_ONCE: usize = 3;
+/// Requests at once in each wave.
+const AT_ONCE: usize = 12;
 
 /// What became of one request.
 #[derive(Debug, Clone)]
@@ -192,7 +193,7 @@ struct Told {
 }
 
 /// All requests of some faults, to one Easel.
-async fn wave(faults: &[Fault], counts: &mut Counts) -> Vec<Told> {
+async fn wave(faults: &[Fault]) -> (Vec<Told>, Counts) {
     let healthy = Simulator::start().await;
     let mut canaries = Canaries::new();
     canaries.add_address(&healthy);
@@ -270,10 +271,8 @@ async fn wave(faults: &[Fault], counts: &mut Counts) -> Vec<Told> {
         let leak = canaries.found_in(line).map(|leak| format!("the log holds {leak:?}: {line}"));
         all_told[0].wrong.extend(leak);
     }
-    counts.canaries += canaries.len();
-    counts.lines += log.lines().count();
-    counts.requests += 2 * pairs.len() + shaped.len();
-    all_told
+    let (canaries, lines) = (canaries.len(), log.lines().count());
+    (all_told, Counts { canaries, lines, requests: 2 * pairs.len() + shaped.len() })
 }
 
 /// What was done in all.
@@ -290,10 +289,14 @@ async fn every_fault_of_every_vendor_ends_as_documented() {
     let mut counts = Counts::default();
     let mut all = Vec::new();
     let faults = faults::of_all(&vendors::ALL);
-    // Each wave takes every seventh fault, so that the slow ones are spread over them.
-    for first in 0..WAVES {
-        let some: Vec<Fault> = faults.iter().copied().skip(first).step_by(WAVES).collect();
-        all.extend(wave(&some, &mut counts).await);
+    // The slow ones stand together, so they are dealt out like cards.
+    let dealt = (0..WAVES).map(|first| faults.iter().copied().skip(first).step_by(WAVES).collect::<Vec<Fault>>());
+    let waves = stream::iter(dealt).map(|some| async move { wave(&some).await }).buffer_unordered(WAVES_AT_ONCE);
+    for (told, more) in waves.collect::<Vec<_>>().await {
+        all.extend(told);
+        counts.canaries += more.canaries;
+        counts.lines += more.lines;
+        counts.requests += more.requests;
     }
     all.sort_by_key(|told| faults.iter().position(|fault| *fault == told.row.fault));
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());

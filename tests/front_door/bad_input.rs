@@ -76,12 +76,9 @@ async fn a_wrong_field_is_422_and_named() {
 #[tokio::test]
 async fn what_is_not_offered_yet_says_so() {
     let (easel, upstream) = easel_and_upstream().await;
-    for (field, value) in [("controlnets", json!([{ "name": "a" }])), ("response_format", json!("url"))] {
-        let answer = easel.generate(&with(field, value)).await;
-        assert_eq!(answer.status, 422, "{field}: {}", answer.body);
-        answer.assert_problem(422, "unsupported");
-        assert!(answer.body.to_string().contains(field), "{}", answer.body);
-    }
+    let answer = easel.generate(&with("controlnets", json!([{ "name": "a" }]))).await;
+    answer.assert_problem(422, "unsupported");
+    assert!(answer.body.to_string().contains("controlnets"), "{}", answer.body);
     assert_eq!(upstream.hits(), 0);
 }
 

@@ -9,6 +9,7 @@
     reason = "helpers of tests may panic as tests do"
 )]
 
+mod addresses;
 mod availability;
 mod bad_bodies;
 mod bad_input;
@@ -17,6 +18,7 @@ mod cache;
 mod choosing;
 mod coalescing;
 mod easel;
+mod events;
 mod fallback;
 mod idempotency;
 mod leaving;

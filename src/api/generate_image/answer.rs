@@ -5,7 +5,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, Responder};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::answer_body::Segment;
+use crate::api::answer_body::{Segment, is_streamed, members};
 use crate::api::recorded::{Head, Record, Recorded};
 use crate::api::request_id::RequestId;
 use crate::api::state::Bounds;
@@ -50,11 +50,12 @@ pub(super) struct GenerateImageAnswer {
 /// One picture.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ImageView {
-    /// The file in base64.
+    /// The file in base64; `null` where `url` is not.
     #[serde(skip_serializing_if = "is_streamed")]
     #[schema(required)]
-    b64_json: String,
-    /// Where the file can be fetched; always `null` in this build.
+    b64_json: Option<String>,
+    /// Where the file can be fetched for a while by whoever has the address; with `response_format` `url`, unless it
+    /// could not be stored, which `warnings` says.
     #[schema(required)]
     url: Option<String>,
     /// Its media type.
@@ -131,6 +132,8 @@ impl From<&Attempt> for AttemptView {
 /// The answer before it is rendered.
 pub(super) struct Answer {
     pub(super) outcome: Outcome,
+    /// The addresses of the pictures that have one, in their order.
+    pub(super) urls: Vec<Option<String>>,
     pub(super) target: Target,
     pub(super) request_id: RequestId,
 }
@@ -186,15 +189,8 @@ impl Responder for Answer {
     type Body = BoxBody;
 
     fn respond_to(self, request: &HttpRequest) -> HttpResponse<BoxBody> {
-        let Outcome { generation, model, attempts, .. } = &self.outcome;
-        let summary = request.extensions().get::<Summary>().cloned().unwrap_or_default();
-        request.extensions_mut().insert(Summary {
-            provider: Some(model.provider.to_string()),
-            model: Some(model.key.to_string()),
-            attempts: Some(summary::attempts(attempts)),
-            cost_usd: generation.cost_usd,
-            ..summary
-        });
+        let prompt = request.extensions().get::<Summary>().and_then(|summary| summary.prompt.clone());
+        request.extensions_mut().insert(Summary { prompt, ..self.summary() });
         self.recorded().into_response()
     }
 }
@@ -203,50 +199,53 @@ impl Record for Answer {
     fn recorded(&self) -> Recorded {
         let headers = self.headers().map(|(name, value)| (name.to_owned(), value));
         let head = Head { request_id: self.request_id.as_str().to_owned(), status: 200, headers: headers.into() };
-        Recorded { head, body: pictures(&self.outcome.generation.images, &self.view()) }
+        Recorded { head, body: pictures(&self.outcome.generation.images, &self.urls, &self.view()) }
+    }
+
+    fn summary(&self) -> Summary {
+        let Outcome { generation, model, attempts, .. } = &self.outcome;
+        Summary {
+            provider: Some(model.provider.to_string()),
+            model: Some(model.key.to_string()),
+            attempts: Some(summary::attempts(attempts)),
+            cost_usd: generation.cost_usd,
+            ..Summary::default()
+        }
     }
 }
 
 /// The answer in pieces, so that no picture is copied: `{"images":[{"b64_json":"` … `",` the rest of the picture's
 /// object, and after the last one the rest of the answer's.
-fn pictures(images: &[GeneratedImage], view: &GenerateImageAnswer) -> Vec<Segment> {
+fn pictures(images: &[GeneratedImage], urls: &[Option<String>], view: &GenerateImageAnswer) -> Vec<Segment> {
     let mut segments = Vec::new();
     let mut text = String::from("{\"images\":[");
     for (index, image) in images.iter().enumerate() {
         if index > 0 {
             text.push(',');
         }
-        text.push_str("{\"b64_json\":\"");
-        segments.push(Segment::Text(text.into()));
-        segments.push(Segment::from(&image.data));
+        let url = urls.get(index).cloned().flatten();
+        if url.is_some() {
+            text.push_str("{\"b64_json\":null,");
+        } else {
+            text.push_str("{\"b64_json\":\"");
+            segments.push(Segment::Text(text.into()));
+            segments.push(Segment::from(&image.data));
+            text = String::from("\",");
+        }
         let rest = ImageView {
-            b64_json: String::new(),
-            url: None,
+            b64_json: None,
+            url,
             mime_type: image.format.mime_type(),
             width: image.size.width.get(),
             height: image.size.height.get(),
             seed: image.seed.map(crate::generation::Seed::get),
         };
-        text = String::from("\",") + &members(&rest);
+        text.push_str(&members(&rest));
     }
     text.push_str("],");
     text.push_str(&members(view));
     segments.push(Segment::Text(text.into()));
     segments
-}
-
-/// These members are for the schema; what is sent of them is written by [`pictures`].
-fn is_streamed<T>(_: &T) -> bool {
-    true
-}
-
-/// An object's members and its closing brace.
-fn members(object: &impl Serialize) -> String {
-    let mut text = serde_json::to_string(object).unwrap_or_default();
-    if !text.is_empty() {
-        text.remove(0);
-    }
-    text
 }
 
 fn milliseconds(duration: std::time::Duration) -> u64 {

@@ -3,12 +3,15 @@
 mod answer;
 mod pictures;
 mod request;
+mod work;
 
-use actix_web::{HttpRequest, post, web};
+use actix_web::{Either, HttpRequest, HttpResponse, post, web};
 
 pub(super) use answer::AttemptView;
 use answer::{Answer, GenerateImageAnswer};
+use request::Checked;
 pub(super) use request::GenerateImageRequest;
+use work::Work;
 
 use super::State;
 use super::error::ApiError;
@@ -16,8 +19,8 @@ use super::idempotency::{IdempotencyKey, Reply};
 use super::json::Json;
 use super::openapi::GenerateErrors;
 use super::request_id::RequestId;
-use super::via;
-use crate::gateway::{Scope, fingerprint};
+use super::{stream, via};
+use crate::gateway::{Scope, Watcher, fingerprint};
 use crate::generation::GenerationRequest;
 
 /// Make pictures.
@@ -26,6 +29,12 @@ use crate::generation::GenerationRequest;
 /// what became of each candidate. The same request with a `seed` gets the same pictures
 /// again while they are kept, and waits for them while they are being made. A client that leaves cancels the work,
 /// unless `on_disconnect` or the provider's policy says otherwise.
+///
+/// With `"stream": true` the answer comes as events from the moment that a provider is asked: `partial_image` (see
+/// `PartialImageEvent`), where `partial_images` asks for previews and the provider has any; at the end `completed`, whose
+/// data is the very answer, or `error`, whose data is a `Problem`. Comments keep the connection awake. Pictures that are
+/// kept, or under way for somebody else, come without previews, and previews that are not read in time are left out. What
+/// is wrong before a provider is asked is an error with its status, as without `stream`.
 #[utoipa::path(
     tag = "pictures",
     request_body = GenerateImageRequest,
@@ -33,7 +42,10 @@ use crate::generation::GenerationRequest;
         description = "The caller's name for this request. Sent again within 24 hours, it gets the stored answer; with \
                        another request it is 422 `idempotency_key_reused`")),
     responses(
-        (status = 200, description = "The pictures, who made them and how", body = GenerateImageAnswer, headers(
+        (status = 200, description = "The pictures, who made them and how", content(
+            (GenerateImageAnswer = "application/json"),
+            (String = "text/event-stream"),
+        ), headers(
             ("x-request-id" = String, description = "The id of the request"),
             ("x-easel-provider" = String, description = "Who made the pictures"),
             ("x-easel-model" = String, description = "With which model"),
@@ -52,18 +64,20 @@ pub(super) async fn generate(
     request: HttpRequest,
     key: IdempotencyKey,
     Json(body): Json<GenerateImageRequest>,
-) -> Result<Reply<Answer>, ApiError> {
+) -> Result<Either<Reply<Answer>, HttpResponse>, ApiError> {
     let via = via::read(request.headers(), &state.instance)?;
-    let (wished, given) = body.check(&state.bounds)?;
-    let mut wished = GenerationRequest { via, ..wished };
+    let Checked { request: wished, given, form } = body.check(&state.bounds)?;
+    form.check(&state, key)?;
+    let wished = GenerationRequest { via, ..wished };
     Answer::announce(&request, &wished, &state.bounds);
     // Without keys there is nobody to tell apart.
     let scope = key.scope(Scope::everybody());
-    let once = key.of(|| fingerprint(&wished, given.written()));
-    let work = async {
-        given.read(&state.fetcher, &mut wished).await?;
-        let outcome = state.gateway.generate(&wished, request_id.as_str(), &scope).await?;
-        Ok(Answer { outcome, target: wished.target, request_id: request_id.clone() })
-    };
-    state.answers.once(once, &request_id, work).await
+    let once = key.of(|| fingerprint(&wished, given.written().chain(form.written())));
+    let base = form.base(&state, &request);
+    let work = Work { state: state.clone(), request_id: request_id.clone(), scope, wished, given, base };
+    if form.events {
+        let (watcher, sight) = Watcher::new();
+        return stream::answer(work.done(Some(watcher)), sight, request_id).await.map(Either::Right);
+    }
+    state.answers.once(once, &request_id, work.done(None)).await.map(Either::Left)
 }

@@ -47,8 +47,7 @@ impl GivenPictures {
 async fn read(field: &str, text: String, fetcher: &Fetcher) -> Result<SourceImage, ApiError> {
     let text = text.trim();
     let Picture { bytes, format, size } = if is_address(text) {
-        let fetched = fetcher.picture(text, None).await;
-        fetched.map_err(|error| {
+        fetcher.picture(text, None).await.map_err(|error| {
             let detail = error.to_string();
             refused(field, &detail).with_source(error)
         })?

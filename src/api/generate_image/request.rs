@@ -18,11 +18,14 @@ use crate::generation::{
 /// The longest side that anything is asked for, whatever a provider could do.
 const MAX_SIDE: i64 = 16384;
 
+/// Most previews of one picture.
+const MAX_PARTIAL_IMAGES: u8 = 3;
+
 /// Most adapters in one request.
 const MAX_LORAS: usize = 16;
 
-/// What is wished for. `null` is the same as leaving a field out. Fields marked "not in this build" answer 422
-/// `unsupported` when they hold something.
+/// What is wished for. `null` is the same as leaving a field out. `controlnets`, which is not in this build, answers 422
+/// `unsupported` when it holds something.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct GenerateImageRequest {
@@ -97,8 +100,15 @@ pub(in crate::api) struct GenerateImageRequest {
     output_quality: Option<Whole>,
     /// Whether the parameters are written into the file, as web UIs for Stable Diffusion do. Default false.
     embed_parameters: Option<bool>,
-    /// How the pictures come. `url` is not in this build.
+    /// How the pictures come: in the answer as base64 (`b64_json`, the default), or as addresses where whoever has them
+    /// can fetch them for a while (`url`).
     response_format: Option<ResponseFormatField>,
+    /// Whether the answer comes as events while it is made (`text/event-stream`). Not with an `Idempotency-Key`. Default
+    /// false.
+    stream: Option<bool>,
+    /// Previews of each picture, where its provider has any; with `stream`. Default 0.
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 3)]
+    partial_images: Option<Whole>,
     /// What may be done with pictures of the same request. `auto` (the default): with a `seed`, those that are kept or
     /// under way are taken, and new ones are kept. `any`: the same without a seed, whatever pictures there are. `never`:
     /// neither.
@@ -165,10 +175,35 @@ enum OnDisconnectField {
     Finish,
 }
 
+/// A request that has been checked.
+pub(super) struct Checked {
+    pub(super) request: GenerationRequest,
+    /// The pictures that come with it, not read yet.
+    pub(super) given: GivenPictures,
+    pub(super) form: Form,
+}
+
+/// How the answer is wished for, which no provider need know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    /// Addresses in place of pictures.
+    pub(super) urls: bool,
+    /// Events while it is made.
+    pub(super) events: bool,
+}
+
+impl Form {
+    /// As text, by which one request is told from another.
+    pub(super) fn written(self) -> Option<&'static str> {
+        self.urls.then_some("response_format url")
+    }
+}
+
 impl GenerateImageRequest {
     /// Checks everything that does not depend on a provider.
-    pub(super) fn check(mut self, bounds: &Bounds) -> Result<(GenerationRequest, GivenPictures), ApiError> {
+    pub(super) fn check(mut self, bounds: &Bounds) -> Result<Checked, ApiError> {
         self.refuse_unsupported()?;
+        let form = self.form();
         let size = self.size_wish()?;
         check_text("prompt", &self.prompt, bounds.max_prompt_chars)?;
         if self.prompt.trim().is_empty() {
@@ -190,6 +225,7 @@ impl GenerateImageRequest {
         let count = positive("n", self.n, i64::from(bounds.max_images))?.unwrap_or(NonZeroU32::MIN);
         let timeout = positive("timeout_ms", self.timeout_ms, 3_600_000)?;
         let quality = positive("output_quality", self.output_quality, 100)?;
+        let partial_images = self.partial_images(form)?;
         let request = GenerationRequest {
             negative_prompt: self.negative_prompt,
             target: Target { provider: self.provider, model: self.model },
@@ -209,19 +245,37 @@ impl GenerateImageRequest {
             strength: self.strength,
             output_quality: quality.and_then(|quality| u8::try_from(quality.get()).ok()),
             embed_parameters: self.embed_parameters.unwrap_or(false),
+            partial_images,
             ..GenerationRequest::new(self.prompt)
         };
-        Ok((request, given))
+        Ok(Checked { request, given, form })
     }
 
     fn refuse_unsupported(&self) -> Result<(), ApiError> {
         if self.controlnets == Some(Unread::Given) {
-            return Err(unsupported("controlnets"));
+            let detail = "this build does not support `controlnets` yet with what was sent";
+            return Err(ApiError::new(Code::Unsupported, detail, "leave `controlnets` out").with_field("controlnets"));
         }
-        match self.response_format {
-            Some(ResponseFormatField::Url) => Err(unsupported("response_format")),
-            Some(ResponseFormatField::B64Json) | None => Ok(()),
+        Ok(())
+    }
+
+    fn form(&self) -> Form {
+        let urls = match self.response_format {
+            Some(ResponseFormatField::Url) => true,
+            Some(ResponseFormatField::B64Json) | None => false,
+        };
+        Form { urls, events: self.stream.unwrap_or(false) }
+    }
+
+    fn partial_images(&self, form: Form) -> Result<u8, ApiError> {
+        let number = self.partial_images.map_or(0, |Whole(number)| number);
+        let number = u8::try_from(number).ok().filter(|number| *number <= MAX_PARTIAL_IMAGES);
+        let number = number.ok_or_else(|| invalid("partial_images", &format!("from 0 to {MAX_PARTIAL_IMAGES}")))?;
+        if number > 0 && !form.events {
+            let detail = "`partial_images` is about `stream`, which is not asked for";
+            return Err(ApiError::new(Code::MissingField, detail, "send `\"stream\": true`, too").with_field("stream"));
         }
+        Ok(number)
     }
 
     /// The pictures as they were written, to be read when all else is in order.
@@ -332,11 +386,6 @@ impl FormatField {
             Self::Webp => ImageFormat::Webp,
         }
     }
-}
-
-fn unsupported(field: &str) -> ApiError {
-    let detail = format!("this build does not support `{field}` yet with what was sent");
-    ApiError::new(Code::Unsupported, detail, format!("leave `{field}` out")).with_field(field)
 }
 
 fn half_a_size(missing: &str) -> ApiError {

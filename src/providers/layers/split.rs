@@ -43,7 +43,7 @@ impl Provider for Split {
             let count = left.min(most);
             let seed = request.seed.map(|seed| seed.offset(done));
             let part = GenerationRequest { count, seed, ..request.clone() };
-            let made = self.inner.generate(&part, call).await?;
+            let made = self.inner.generate(&part, &call.from_picture(done)).await?;
             match &mut whole {
                 Some(whole) => add(whole, made),
                 None => whole = Some(made),

@@ -51,9 +51,12 @@ fn kind_of(code: &str) -> Option<ErrorKind> {
         "unauthorized" | "admin_only" | "host_not_allowed" | "origin_not_allowed" | "provider_unauthorized" => {
             ErrorKind::Unauthorized
         }
-        "not_found" | "unknown_provider" | "unknown_model" | "model_not_installed" | "provider_model_not_found" => {
-            ErrorKind::ModelNotFound
-        }
+        "not_found"
+        | "unknown_picture"
+        | "unknown_provider"
+        | "unknown_model"
+        | "model_not_installed"
+        | "provider_model_not_found" => ErrorKind::ModelNotFound,
         "provider_quota_exhausted" => ErrorKind::QuotaExhausted,
         "rate_limited" | "provider_rate_limited" => ErrorKind::RateLimited,
         "overloaded" | "draining" | "provider_overloaded" => ErrorKind::Overloaded,
