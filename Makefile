@@ -17,7 +17,7 @@ with_libtorch = export LIBTORCH; LIBTORCH="$$($(PYTHON) tools/libtorch.py)";
 # One way to build the binaries, so that no two recipes compile the same crate with other features.
 build_release = $(with_libtorch) $(CARGO) build --release --locked --workspace --bins
 
-.PHONY: help run demo build test test-long bench fixtures openapi docs fmt deny libtorch docker clean tools
+.PHONY: help run demo build test test-long matrix bench fixtures openapi docs fmt deny libtorch docker clean tools
 
 help:
 	@echo 'make run         build everything and serve on http://127.0.0.1:8080   (ARGS="--listen 127.0.0.1:9000")'
@@ -30,6 +30,7 @@ help:
 	@echo
 	@echo 'make fmt         format the code'
 	@echo 'make openapi     write openapi/easel.json anew from the handlers'
+	@echo 'make matrix      write docs/failure-matrix.md anew from what happens'
 	@echo 'make fixtures    make the parity fixtures anew with diffusers (1.7 GB of Python packages, once)'
 	@echo 'make docs        the code as a book, in target/doc'
 	@echo 'make deny        licences and sources of every dependency'
@@ -73,6 +74,9 @@ fixtures: tools
 
 openapi: tools
 	@$(CARGO) run --quiet --locked --package easel -- openapi export --out openapi/easel.json
+
+matrix: tools
+	@EASEL_WRITE_FAILURE_MATRIX=1 $(CARGO) test --locked --package easel --test failure_matrix matrix
 
 docs: tools
 	@$(with_libtorch) RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps

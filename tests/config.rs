@@ -88,6 +88,8 @@ fn what_cannot_be_is_said_with_its_key_its_origin_and_the_nearest() {
         ("EASEL_ROUTING__FALLBACK", "maybe", &["routing.fallback", "auto, never"]),
         ("EASEL_SERVER__ADDRESS", "here", &["server.address: `here` is no address", "EASEL_SERVER__ADDRESS"]),
         ("EASEL_SERVER__JSON_LIMIT", "1 MB", &["server.json_limit", "MiB"]),
+        ("EASEL_SERVER__PUBLIC_URL", "pictures.example.org", &["server.public_url", "such as \"https://"]),
+        ("EASEL_STORAGE__PICTURE_TTL", "0s", &["storage.picture_ttl: must be longer"]),
         ("EASEL_FETCH__MAX_BYTES", "20 MB", &["fetch.max_bytes", "MiB"]),
         ("EASEL_FETCH__TIMEOUT", "0s", &["fetch.timeout: must be longer"]),
         ("EASEL_FETCH__MAX_REDIRECTS", "21", &["fetch.max_redirects: must be at most 20"]),

@@ -17,7 +17,7 @@ pub struct Target {
 }
 
 impl Target {
-    pub fn post(port: u16, path: &str, body: String) -> Self {
+    pub fn post(port: u16, path: &str, body: &str) -> Self {
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",

@@ -1,5 +1,5 @@
 //! What the gateway itself costs: time from start to ready, memory at rest, processor time per proxied picture, waiting
-//! clients, cache hits; each beside nginx, LiteLLM and Portkey in the same run. `make bench` prints the numbers and
+//! clients, cache hits; each beside nginx, `LiteLLM` and Portkey in the same run. `make bench` prints the numbers and
 //! writes `docs/benchmarks/gateway.md`.
 //!
 //! Only the servers' processor time counts, so the load generator and the stand-in upstream, which run in this
@@ -125,8 +125,8 @@ fn measure_starts(
                 memories.push(running.memory()?);
             }
         }
-        started = started.with(server.name(), times);
-        at_rest = at_rest.with(server.name(), memories);
+        started = started.with(server.name(), &times);
+        at_rest = at_rest.with(server.name(), &memories);
     }
     report.add(started);
     report.add(at_rest);
@@ -161,7 +161,7 @@ fn measure_proxying(
         }
     }
     for (server, costs) in servers.iter().zip(costs) {
-        figure = figure.with(server.name(), costs);
+        figure = figure.with(server.name(), &costs);
     }
     report.add(figure);
     Ok(())
@@ -180,7 +180,7 @@ fn measure_checking(upstream: &Simulator, report: &mut Report) -> Outcome {
         container::walk_data(&picture)?;
         samples.push(milliseconds(begun.elapsed()));
     }
-    report.add(Figure::new(&format!("of that, checking a {} picture", LARGE.name), "ms").with("Easel", samples));
+    report.add(Figure::new(&format!("of that, checking a {} picture", LARGE.name), "ms").with("Easel", &samples));
     Ok(())
 }
 
@@ -197,8 +197,8 @@ fn measure_crowd(workplace: &Workplace, upstream: &Simulator, servers: &[&dyn Se
         let running = server.start(workplace, upstream)?;
         let target = server.target(&running, upstream, &LARGE.size());
         let waited = median_wait(&target)?;
-        later = later.with(server.name(), vec![waited - alone]);
-        peak = peak.with(server.name(), vec![running.peak_memory()?]);
+        later = later.with(server.name(), &[waited - alone]);
+        peak = peak.with(server.name(), &[running.peak_memory()?]);
     }
     report.add(later);
     report.add(peak);
@@ -248,9 +248,9 @@ fn measure_hits(workplace: &Workplace, upstream: &Simulator, nginx: Option<&Ngin
         let [our_cost, floor_cost] = costs;
         let what = format!("cache hits of {}, {concurrency} at once", LARGE.name);
         let rate = Figure::new(&format!("{what}: a second"), "/s").with_target("≥ 0.8×");
-        report.add(rate.with("Easel", our_rate).with("nginx", floor_rate));
+        report.add(rate.with("Easel", &our_rate).with("nginx", &floor_rate));
         let cost = Figure::new(&format!("{what}: processor time of each"), "ms");
-        report.add(cost.with("Easel", our_cost).with("nginx", floor_cost));
+        report.add(cost.with("Easel", &our_cost).with("nginx", &floor_cost));
     }
     Ok(())
 }

@@ -30,10 +30,10 @@ impl Figure {
     }
 
     /// Puts the samples of the server of this name in.
-    pub fn with(mut self, name: &str, samples: Vec<f64>) -> Self {
+    pub fn with(mut self, name: &str, samples: &[f64]) -> Self {
         for (column, spread) in COLUMNS.iter().zip(&mut self.spreads) {
             if *column == name {
-                *spread = Spread::of(samples.clone());
+                *spread = Spread::of(samples);
             }
         }
         self
@@ -64,7 +64,8 @@ impl Figure {
 }
 
 impl Spread {
-    fn of(mut samples: Vec<f64>) -> Option<Self> {
+    fn of(samples: &[f64]) -> Option<Self> {
+        let mut samples = samples.to_vec();
         samples.sort_by(f64::total_cmp);
         let (least, most) = (*samples.first()?, *samples.last()?);
         let upper = *samples.get(samples.len() / 2)?;

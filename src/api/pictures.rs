@@ -17,6 +17,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, web};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
+use utoipa::ToSchema;
 
 use super::State;
 use super::error::{ApiError, Code};
@@ -115,6 +116,11 @@ fn ending(format: ImageFormat) -> &'static str {
     }
 }
 
+/// A picture's bytes, for the document.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+struct PictureFile(());
+
 /// Fetch a picture.
 ///
 /// The file at an address that `POST /api/generate-image` answered with `"response_format": "url"`. Whoever has the
@@ -128,9 +134,9 @@ fn ending(format: ImageFormat) -> &'static str {
             ("cache-control" = String, description = "`private`, and the seconds that are left"),
             ("content-disposition" = String, description = "`inline`, and a name for the file"),
             ("etag" = String, description = "The file's own"),
-        ), content((Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp"))),
+        ), content((PictureFile = "image/png"), (PictureFile = "image/jpeg"), (PictureFile = "image/webp"))),
         (status = 206, description = "The part that `Range` names",
-            content((Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp"))),
+            content((PictureFile = "image/png"), (PictureFile = "image/jpeg"), (PictureFile = "image/webp"))),
         (status = 304, description = "`If-None-Match` has it already"),
         PictureErrors,
     )

@@ -2,10 +2,11 @@
 
 use std::num::NonZeroU32;
 
+use reqwest::Url;
 use serde::Deserialize;
 
 use super::BuildError;
-use crate::generation::{ImageSize, Limits, Support};
+use crate::generation::{Capabilities, ImageSize, Limits, Model, OpenModels, Support};
 
 /// Longer sides are not pictures of today, and arithmetic on them would need care.
 const MAX_SIDE: u32 = 1 << 16;
@@ -45,6 +46,49 @@ pub fn support(declared: Option<bool>, usual: Support) -> Support {
         Some(true) => Support::Yes,
         Some(false) => Support::No,
     }
+}
+
+/// The address that an upstream's paths are appended to, with whatever query it has.
+///
+/// # Errors
+/// [`BuildError::Config`] at `base_url` when it is none, or holds a key.
+pub fn base_url(text: &str) -> Result<Url, BuildError> {
+    // The address itself is not repeated: it may hold what should not be in a log.
+    let wrong = |why: &str| BuildError::config("base_url", format!("this is no address of an upstream: {why}"));
+    let mut url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong("it begins with neither http:// nor https://"));
+    }
+    let has_key = url.query_pairs().any(|(name, _)| name.eq_ignore_ascii_case("key"));
+    if !url.username().is_empty() || url.password().is_some() || has_key {
+        return Err(wrong("keys belong into api_key, not into the address"));
+    }
+    url.set_fragment(None);
+    Ok(url)
+}
+
+/// What a section declares, with the model that it names as its default, else its first.
+///
+/// # Errors
+/// [`BuildError::Config`] at `models` when there is none, or none of that name.
+pub fn capabilities(
+    models: Vec<Model>,
+    open: Option<OpenModels>,
+    default: Option<&str>,
+) -> Result<Capabilities, BuildError> {
+    let Some(first) = models.first() else {
+        return Err(BuildError::config("models", "there is no model: declare at least one"));
+    };
+    let default_model = match default {
+        None => first.key.clone(),
+        Some(name) => {
+            let listed = models.iter().find(|model| model.key.as_str() == name).map(|model| model.key.clone());
+            listed.or_else(|| Some(open.as_ref()?.model(name)?.key)).ok_or_else(|| {
+                BuildError::config("models", format!("default_model is `{name}`, which is not declared here"))
+            })?
+        }
+    };
+    Ok(Capabilities { models, default_model: Some(default_model), open })
 }
 
 /// A size written as `"1024x1024"`.

@@ -1,6 +1,7 @@
 //! Files that are there whole or not at all.
 
 use std::fs;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -135,6 +136,47 @@ fn a_file_that_is_not_whole_is_no_file() {
     // Whoever starts next clears it away.
     store(&folder).sweep().unwrap();
     assert!(files(&folder.path().join("room")).is_empty());
+}
+
+#[test]
+fn a_file_is_read_in_parts_and_outlives_its_removal() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = store(&folder);
+    room.write(&name("a"), draft("0123456789", DAY)).unwrap();
+    let mut opened = room.open::<Value>(&name("a")).unwrap().unwrap();
+    assert_eq!((opened.length, &opened.head["kind"]), (10, &json!("a test")));
+    assert!(room.holds(&name("a")) && !room.holds(&name("b")));
+    room.remove(&name("a")).unwrap();
+    assert!(room.open::<Value>(&name("a")).unwrap().is_none() && !room.holds(&name("a")));
+    let mut text = String::new();
+    opened.file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "0123456789");
+    opened.file.seek(SeekFrom::Start(opened.begin + 7)).unwrap();
+    text.clear();
+    opened.file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "789");
+    room.write(&name("short"), draft("x", Duration::ZERO)).unwrap();
+    assert!(room.open::<Value>(&name("short")).unwrap().is_none());
+}
+
+#[test]
+fn what_is_no_file_itself_is_none_of_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let (room, other) = (store(&folder), Store::new(&folder.path().join("other"), 1 << 20));
+    other.write(&name("a"), draft("somebody else's", DAY)).unwrap();
+    room.write(&name("b"), draft("ours", DAY)).unwrap();
+    let place = |file: &str| folder.path().join("room").join(file);
+    std::os::unix::fs::symlink(folder.path().join("other/a"), place("a")).unwrap();
+    fs::create_dir(place("folder")).unwrap();
+    for wanted in ["a", "folder"] {
+        assert_eq!(read(&room, wanted), None);
+        assert!(room.open::<Value>(&name(wanted)).unwrap().is_none());
+    }
+    // The next process clears the link away, not what it leads to, and leaves the folder.
+    let next = store(&folder);
+    next.sweep().unwrap();
+    assert_eq!((files(&folder.path().join("room")), next.bytes().unwrap()), (vec!["b".into(), "folder".into()], 4096));
+    assert_eq!(read(&other, "a").as_deref(), Some("somebody else's"));
 }
 
 #[test]

@@ -8,6 +8,8 @@
 //! They need a Python that has them: `EASEL_TEST_PYTHON`, else the one that `tools/setup_test_env.py test` makes, with
 //! a Node and the older client beside it. What is not there is named as not run.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -66,10 +66,7 @@ impl Upstreams {
 
     fn config(&self) -> String {
         // Little is kept, so that memory has a floor.
-        let mut config = format!(
-            "{}log.level = \"info\"\ncache.max_bytes = \"2 MiB\"\n",
-            vendors::BASE.replace("log.level = \"trace\"\n", "")
-        );
+        let mut config = format!("{}cache.max_bytes = \"2 MiB\"\n", vendors::BASE);
         for (priority, (name, upstream)) in self.all().into_iter().enumerate() {
             let more = match name {
                 "finish" => ", on_disconnect = \"finish\"".to_owned(),
@@ -254,9 +251,9 @@ async fn closes(easel: &Easel, upstreams: &Upstreams, most: usize) -> bool {
 /// Sends `clients` on their way; how many have stayed.
 async fn crowd(easel: &Easel, clients: &[Client]) -> usize {
     let lives = stream::iter(clients).map(|client| async move { (client, live(easel, client).await) });
-    let lived: Vec<_> = lives.buffer_unordered(AT_ONCE).collect().await;
+    let ended: Vec<_> = lives.buffer_unordered(AT_ONCE).collect().await;
     let mut stayed = 0;
-    for (client, answer) in lived {
+    for (client, answer) in ended {
         if let Some(answer) = answer {
             assert!(answer.starts_with("HTTP/1.1 200 "), "{client:?}: {answer:.600}");
             let (_, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -270,6 +267,7 @@ async fn crowd(easel: &Easel, clients: &[Client]) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_left_of_clients_that_leave() {
+    let _turn = crate::TURN.lock().await;
     let (begun, all) = (Instant::now(), crate::count(300, 10_000));
     let upstreams = Upstreams::start().await;
     let easel = Easel::start_with(&upstreams.config(), &[(KEY_VARIABLE, KEY)]).await;
@@ -278,8 +276,8 @@ async fn nothing_is_left_of_clients_that_leave() {
     let clients: Vec<Client> = (0..all - rounds * ROUND).map(|number| client(&mut dice, number)).collect();
 
     // What a process needs once it has done everything for a while is its floor.
-    let (early, late) = clients.split_at(clients.len() / 5);
-    let mut stayed = crowd(&easel, early).await;
+    let (first, others) = clients.split_at(clients.len() / 5);
+    let mut stayed = crowd(&easel, first).await;
     settle(&easel, &upstreams).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let (floor, files) = (memory(&easel), open_files(&easel, &upstreams));
@@ -291,7 +289,7 @@ async fn nothing_is_left_of_clients_that_leave() {
         }
         longest
     };
-    let (more, longest) = tokio::join!(crowd(&easel, late), watched);
+    let (more, longest) = tokio::join!(crowd(&easel, others), watched);
     stayed += more;
     settle(&easel, &upstreams).await;
 

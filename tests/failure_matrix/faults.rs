@@ -19,7 +19,11 @@ pub fn of(vendor: Vendor) -> Vec<Fault> {
         all.extend([short, LONG_DELAY].map(|delay| Fault::RateLimitAs(spelling, delay)));
     }
     all.extend([500, 502, 503, 504].map(Fault::Status));
-    all.extend([Fault::NoRetry, Fault::AskAgain, Fault::EmptyBody(504), Fault::EmptyBody(200), Fault::Page(502)]);
+    all.extend([Fault::NoRetry, Fault::AskAgain]);
+    // Where nothing but the status speaks: from proxies, and from services that say no more.
+    all.extend([200, 204, 302, 400, 401, 402, 403, 404, 408, 413, 422, 429].map(Fault::EmptyBody));
+    all.extend([500, 501, 503, 504, 529].map(Fault::EmptyBody));
+    all.extend([403, 404, 429, 500, 502, 503, 504].map(Fault::Page));
     all.extend([Fault::Hang, Fault::HangMidBody, Fault::Drip(1), Fault::Reset, Fault::ResetMidBody, Fault::Close]);
     all.extend([Fault::LostBefore, Fault::LostAfter, Fault::TruncatedBody, Fault::TruncatedJson]);
     all.extend([Fault::Html, Fault::PlainText, Fault::ErrorIn200, Fault::EmptyData, Fault::EmptyItem]);
@@ -51,6 +55,7 @@ pub fn of_all(vendors: &[Vendor]) -> Vec<Fault> {
 }
 
 /// How long the upstream asks to be left alone.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others ask for nothing")]
 pub fn told_delay(fault: Fault) -> Option<u32> {
     match fault {
         Fault::RateLimit(seconds) => seconds.map(|seconds| seconds * 1000),

@@ -25,8 +25,17 @@ mod scripts;
 mod table;
 mod vendors;
 
+/// These tests take turns: each fills the machine by itself, and measures time.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A count that is small for every change and full where `EASEL_TEST_LEVEL` is `long`.
 #[expect(clippy::disallowed_methods, reason = "tests are told by the environment how much they shall do")]
 fn count(short: usize, long: usize) -> usize {
     if std::env::var("EASEL_TEST_LEVEL").is_ok_and(|level| level == "long") { long } else { short }
+}
+
+/// Another number than the usual one, to look further than every run does.
+#[expect(clippy::disallowed_methods, reason = "tests are told by the environment how much they shall do")]
+fn number(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }

@@ -20,7 +20,7 @@ const LATER: Duration = Duration::from_millis(500);
 /// Forms of the same answer, beside the documented one, that the stand-in knows.
 const SHAPES: u8 = 2;
 /// Faults are had in so many waves, each with stand-ins and an Easel of its own: connections and threads are not endless.
-const WAVES: usize = 14;
+const WAVES: usize = 18;
 const WAVES_AT_ONCE: usize = 3;
 /// Requests at once in each wave.
 const AT_ONCE: usize = 12;
@@ -75,8 +75,7 @@ fn is_quick(fault: Fault) -> bool {
 }
 
 async fn start(broken: &[Broken], healthy: &Simulator) -> Easel {
-    let mut config = vendors::BASE.to_owned();
-    config += &format!("routing.deadline = \"{}s\"\n", DEADLINE.as_secs());
+    let mut config = vendors::watched(DEADLINE);
     config += &vendors::section("healthy", Vendor::OpenAi, healthy, 1, "timeout = \"10s\"", "");
     let (timeout, attempts) = (rule::TIMEOUT.as_millis(), rule::ATTEMPTS);
     let policy = format!("timeout = \"{timeout}ms\", attempts = {attempts}, backoff = \"20ms\"");
@@ -125,7 +124,7 @@ async fn ask(
 }
 
 /// What is wrong with an answer, whichever it is.
-fn wrong_with(vendor: Vendor, cell: &Cell, answer: &Answer) -> Vec<String> {
+fn wrong_with((vendor, fault): (Vendor, Fault), cell: &Cell, answer: &Answer) -> Vec<String> {
     let mut wrong = Vec::new();
     if !cell.in_time {
         wrong.push("it came too late".to_owned());
@@ -144,6 +143,12 @@ fn wrong_with(vendor: Vendor, cell: &Cell, answer: &Answer) -> Vec<String> {
         status => wrong.push(format!("{} with {} is documented as {status:?}", cell.code, cell.status)),
     }
     answer.assert_problem(cell.status, &cell.code);
+    let told = answer.header("retry-after").parse::<u32>().ok();
+    let asked = rule::tells_delay(vendor, fault).map(|delay| delay.div_ceil(1000));
+    // A little of it is over by then, and a date is told in whole seconds.
+    if asked.is_some_and(|asked| told.is_none_or(|told| told > asked + 1 || told + 2 < asked)) {
+        wrong.push(format!("Retry-After is {told:?}, and the provider asked for {asked:?} s"));
+    }
     wrong
 }
 
@@ -253,12 +258,12 @@ async fn wave(faults: &[Fault]) -> (Vec<Told>, Counts) {
         let rule = rule::of(vendor, *fault);
         let mut wrong = against(&rule, &row);
         for (cell, answer) in [(&row.alone, &first), (&row.with_fallback, &second)] {
-            wrong.extend(wrong_with(vendor, cell, answer));
+            wrong.extend(wrong_with((vendor, *fault), cell, answer));
             wrong.extend(canaries.found_in_answer(answer).map(|leak| format!("an answer holds {leak:?}")));
         }
         for (_, shape, (cell, answer)) in shaped.iter().filter(|(at, ..)| *at == place) {
             let mut found = against_alone(&rule, cell);
-            found.extend(wrong_with(vendor, cell, answer));
+            found.extend(wrong_with((vendor, *fault), cell, answer));
             found.extend(canaries.found_in_answer(answer).map(|leak| format!("an answer holds {leak:?}")));
             if !found.is_empty() {
                 wrong.push(format!("in shape {shape}, {cell:?}: {}", found.join(", ")));
@@ -285,6 +290,7 @@ struct Counts {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_of_every_vendor_ends_as_documented() {
+    let _turn = crate::TURN.lock().await;
     let begun = Instant::now();
     let mut counts = Counts::default();
     let mut all = Vec::new();

@@ -33,6 +33,7 @@ pub enum Outcome {
     MovesOn(&'static [&'static str]),
 }
 
+const UNSUPPORTED: &[&str] = &["unsupported"];
 const UNAUTHORIZED: &[&str] = &["provider_unauthorized"];
 const MODEL: &[&str] = &["provider_model_not_found"];
 const QUOTA: &[&str] = &["provider_quota_exhausted"];
@@ -44,6 +45,7 @@ const NO_IMAGE: &[&str] = &["provider_no_image"];
 const LOST: &[&str] = &["provider_unavailable", "provider_protocol"];
 
 /// What must become of this fault of this vendor.
+#[expect(clippy::match_same_arms, reason = "each line is a rule by itself, in order")]
 pub fn of(vendor: Vendor, fault: Fault) -> Rule {
     let once = |outcome| Rule { outcome, hits: 1..=1 };
     // What may pass is tried as often as the policy says.
@@ -63,11 +65,22 @@ pub fn of(vendor: Vendor, fault: Fault) -> Rule {
             Rule { hits: 1..=ATTEMPTS, ..again(DOWN) }
         }
         Fault::NoRetry => moves_on(DOWN),
-        Fault::Status(504) | Fault::EmptyBody(504) => again(LATE),
         // Another Easel's 502 is one of its own broken answers.
         Fault::Status(502) if vendor == Vendor::Easel => again(BROKEN),
-        Fault::Status(_) | Fault::AskAgain | Fault::Page(_) | Fault::EmptyBody(500..) => again(DOWN),
-        Fault::EmptyBody(_) => again(BROKEN),
+        Fault::Status(504) => again(LATE),
+        Fault::Status(_) | Fault::AskAgain => again(DOWN),
+        Fault::Page(status) | Fault::EmptyBody(status) => match status {
+            200..400 => again(BROKEN),
+            400 | 422 => once(Outcome::Final("invalid_request")),
+            401 | 403 => moves_on(UNAUTHORIZED),
+            402 => moves_on(QUOTA),
+            404 => moves_on(MODEL),
+            // What one takes is not what all take.
+            413 | 501 => moves_on(UNSUPPORTED),
+            408 | 504 => again(LATE),
+            429 => again(LIMITED),
+            _ => again(DOWN),
+        },
         Fault::Hang | Fault::HangMidBody | Fault::Drip(_) => again(LATE),
         Fault::Reset | Fault::Close | Fault::LostBefore | Fault::LostAfter => again(DOWN),
         Fault::ResetMidBody | Fault::TruncatedBody => again(LOST),
@@ -101,10 +114,11 @@ pub fn of(vendor: Vendor, fault: Fault) -> Rule {
 }
 
 /// A look-up is no request for pictures, and what exists is not bought twice.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are as everywhere")]
 fn of_runware(fault: Fault, rule: Rule) -> Rule {
     match fault {
         // The answer is lost, the pictures are not.
-        Fault::EmptyBody(_)
+        Fault::EmptyBody(200..300 | 408 | 500..)
         | Fault::Hang
         | Fault::HangMidBody
         | Fault::Drip(_)
@@ -121,11 +135,7 @@ fn of_runware(fault: Fault, rule: Rule) -> Rule {
 
 /// Whether the upstream asks for a longer pause than is waited for.
 fn is_too_long(vendor: Vendor, fault: Fault) -> bool {
-    let is_heard = match fault {
-        Fault::RateLimitAs(Spelling::Body, _) => says_it_in_the_body(vendor),
-        _ => true,
-    };
-    is_heard && told_delay(fault) == Some(LONG_DELAY)
+    tells_delay(vendor, fault) == Some(LONG_DELAY)
 }
 
 /// Whether the vendor tells delays in the body of its answers.
@@ -136,14 +146,20 @@ fn says_it_in_the_body(vendor: Vendor) -> bool {
     }
 }
 
-/// How long the second attempt has to wait at least.
-pub fn pause(vendor: Vendor, fault: Fault) -> Duration {
-    let is_told = match fault {
-        Fault::RateLimitAs(Spelling::Date, _) => false,
+/// How many milliseconds the upstream asks for in a way that is understood.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other ways are")]
+pub fn tells_delay(vendor: Vendor, fault: Fault) -> Option<u32> {
+    let is_heard = match fault {
         Fault::RateLimitAs(Spelling::Body, _) => says_it_in_the_body(vendor),
         _ => true,
     };
-    let told = told_delay(fault).filter(|_| is_told && !is_too_long(vendor, fault));
+    told_delay(fault).filter(|_| is_heard)
+}
+
+/// How long the second attempt has to wait at least.
+pub fn pause(vendor: Vendor, fault: Fault) -> Duration {
+    let is_exact = !matches!(fault, Fault::RateLimitAs(Spelling::Date, _));
+    let told = tells_delay(vendor, fault).filter(|told| is_exact && *told != LONG_DELAY);
     Duration::from_millis(told.unwrap_or(0).into())
 }
 
@@ -163,7 +179,7 @@ pub fn statuses() -> BTreeMap<String, u16> {
 fn the_page_about_errors_has_every_code_of_the_rule() {
     let statuses = statuses();
     assert!(statuses.len() > 30, "{statuses:?}");
-    for code in [UNAUTHORIZED, MODEL, QUOTA, LIMITED, DOWN, LATE, BROKEN, NO_IMAGE, LOST].concat() {
+    for code in [UNSUPPORTED, UNAUTHORIZED, MODEL, QUOTA, LIMITED, DOWN, LATE, BROKEN, NO_IMAGE, LOST].concat() {
         assert!(statuses.contains_key(code), "{code}");
     }
 }

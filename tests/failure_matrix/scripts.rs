@@ -35,13 +35,16 @@ struct Tally {
 
 #[test]
 fn whatever_upstreams_do_a_few_things_always_hold() {
-    let (begun, scripts) = (Instant::now(), crate::count(40, 1_000));
+    let _turn = crate::TURN.blocking_lock();
+    let begun = Instant::now();
+    let scripts = crate::number("EASEL_SCRIPTS_COUNT", crate::count(40, 1_000));
+    let seed = crate::number("EASEL_SCRIPTS_SEED", 0);
     let tally = Mutex::new(Tally::default());
     let failures: Vec<String> = thread::scope(|scope| {
         let run = |worker: usize| {
             let cases = scripts / AT_ONCE + usize::from(worker < scripts % AT_ONCE);
             let tally = &tally;
-            let work = move || runner(worker, cases).run(&script::any(), |script| case(&script, tally));
+            let work = move || runner(seed, worker, cases).run(&script::any(), |script| case(&script, tally));
             thread::Builder::new().name(format!("scripts-{worker}")).spawn_scoped(scope, work).unwrap()
         };
         let workers: Vec<_> = (0..AT_ONCE).map(run).collect();
@@ -63,13 +66,14 @@ fn whatever_upstreams_do_a_few_things_always_hold() {
     assert!(ends.get("ok").is_some_and(|ok| *ok * 10 > answers) && ends.len() > 5, "{tally:?}");
 }
 
-/// Always the same scripts: a failure is there again in the next run, until it is mended.
-fn runner(worker: usize, cases: usize) -> TestRunner {
+/// The same scripts in every run, so that a failure is there again until it is mended; other ones from another seed.
+fn runner(seed: usize, worker: usize, cases: usize) -> TestRunner {
     let cases = u32::try_from(cases).unwrap();
     let config = Config { cases, max_shrink_iters: 150, failure_persistence: None, ..Config::default() };
-    let mut seed = [0x5e; 32];
-    seed[0] = u8::try_from(worker).unwrap();
-    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8] = u8::try_from(worker).unwrap();
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
 
 fn case(script: &Script, tally: &Mutex<Tally>) -> Result<(), TestCaseError> {
@@ -95,7 +99,7 @@ fn prompt(wish: usize) -> String {
 /// Plays it: what is wrong, how many upstream calls there were, and how each request ended.
 async fn play(script: &Script) -> (Vec<String>, usize, Vec<String>) {
     let mut canaries = Canaries::new();
-    let mut config = format!("{}routing.deadline = \"{}s\"\n", vendors::BASE, DEADLINE.as_secs());
+    let mut config = vendors::watched(DEADLINE);
     let mut upstreams = Vec::new();
     for (place, house) in script.houses.iter().enumerate() {
         let upstream = Simulator::start().await;

@@ -1,14 +1,21 @@
 //! The vendors that the stand-in plays, as sections of a configuration and as requests that each of them takes.
 
+use std::time::Duration;
+
 use provider_sim::{Simulator, Vendor};
 use serde_json::{Value, json};
 
 use crate::leaks::KEY_VARIABLE;
 
-/// No provider but those that a test adds, no limit on callers, everything in the log.
+/// No provider but those that a test adds, and no limit on callers.
 pub const BASE: &str = "providers.gemini.enabled = false\nproviders.local.enabled = false
 providers.openai.enabled = false\nproviders.runware.enabled = false
-limits.requests_per_minute = 0\nlog.level = \"trace\"\n";
+limits.requests_per_minute = 0\n";
+
+/// Everything in the log, and this long for a request with all its attempts.
+pub fn watched(deadline: Duration) -> String {
+    format!("{BASE}log.level = \"trace\"\nrouting.deadline = \"{}s\"\n", deadline.as_secs())
+}
 
 /// The vendors in the order of the table: first each kind by itself, then what speaks `openai_compat` in its own way.
 pub const ALL: [Vendor; 8] = [
@@ -77,7 +84,7 @@ pub fn section(
         }
         Vendor::Xai => {
             let unsupported = ["seed", "negative_prompt", "steps", "guidance_scale", "scheduler"];
-            let unsupported: String = unsupported.iter().map(|name| format!("supports_{name} = false\n")).collect();
+            let unsupported = unsupported.map(|name| format!("supports_{name} = false\n")).concat();
             (
                 "openai_compat",
                 "",

@@ -250,15 +250,12 @@ async fn pictures_are_bounded_and_what_has_been_paid_for_is_not_lost() {
     let answer = easel.generate(&wish(&json!({ "n": 5 }))).await;
     let (mut by_address, mut inside) = (0, 0);
     for image in answer.body["images"].as_array().unwrap() {
-        match image["url"].as_str() {
-            Some(url) => {
-                assert_eq!((&image["b64_json"], fetch(url).await.status), (&Value::Null, 200));
-                by_address += 1;
-            }
-            None => {
-                assert!(image["b64_json"].as_str().is_some_and(|text| text.len() > 9_000));
-                inside += 1;
-            }
+        if let Some(url) = image["url"].as_str() {
+            assert_eq!((&image["b64_json"], fetch(url).await.status), (&Value::Null, 200));
+            by_address += 1;
+        } else {
+            assert!(image["b64_json"].as_str().is_some_and(|text| text.len() > 9_000));
+            inside += 1;
         }
     }
     assert_eq!((by_address, inside), (3, 2), "{}", answer.body["warnings"]);

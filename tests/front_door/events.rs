@@ -51,13 +51,11 @@ impl Reader {
             if let Some(end) = self.text.find("\n\n") {
                 break end;
             }
-            match self.response.chunk().await.unwrap() {
-                Some(chunk) => self.text.push_str(std::str::from_utf8(&chunk).unwrap()),
-                None => {
-                    assert_eq!(self.text, "", "it ended within an event");
-                    return None;
-                }
-            }
+            let Some(chunk) = self.response.chunk().await.unwrap() else {
+                assert_eq!(self.text, "", "it ended within an event");
+                return None;
+            };
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         };
         let block: String = self.text.drain(..end + 2).collect();
         if block.starts_with(':') {

@@ -115,15 +115,15 @@ async fn a_body_must_be_declared_as_json_and_be_json() {
     let problem =
         send("application/json; charset=utf-8", b"{\n  \"prompt\": nan\n}").await.problem(400, "invalid_json");
     assert!(problem["detail"].as_str().expect("text").contains("line 2 column"), "{problem}");
-    let sent = |body: Vec<u8>| {
+    let whole = |body: Vec<u8>| {
         read(client().post(app.at("/api/generate-image")).header("content-type", "application/json").body(body))
     };
     let deep = |field: &str| [format!("{{\"{field}\":").into_bytes(), vec![b'['; 100_000]].concat();
     for field in ["loras", "controlnets", "prompt", "bogus"] {
-        sent(deep(field)).await.problem(400, "invalid_json");
+        whole(deep(field)).await.problem(400, "invalid_json");
         // Closed, it is JSON: what is wrong is what it says.
         let closed = [deep(field), vec![b']'; 100_000], b"}".to_vec()].concat();
-        assert_eq!(sent(closed).await.status, 422, "{field}");
+        assert_eq!(whole(closed).await.status, 422, "{field}");
     }
     // A field that cannot be, and further on no JSON.
     for body in [
@@ -132,7 +132,7 @@ async fn a_body_must_be_declared_as_json_and_be_json() {
         b"{\"bogus\": 1, \"a\": \"\xff\"}",
         b"{\"n\": \"x\"} }",
     ] {
-        sent(body.to_vec()).await.problem(400, "invalid_json");
+        whole(body.to_vec()).await.problem(400, "invalid_json");
     }
 }
 

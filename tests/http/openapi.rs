@@ -115,7 +115,7 @@ async fn answers_are_what_the_document_says() {
         r#"
 [limits]
 requests_per_minute = 60
-burst = 13
+burst = 14
 [providers.sim]
 kind = "openai_compat"
 [providers.sim.config]
@@ -145,6 +145,7 @@ id = "large"
     let generate = "/api/generate-image";
     for (status, body) in [
         (200, json!({ "prompt": "x", "n": 2, "seed": 1 })),
+        (200, json!({ "prompt": "x", "response_format": "url" })),
         (422, json!({ "prompt": "x", "bogus": 1 })),
         (422, json!({ "prompt": "x", "width": 4000, "height": 4000, "provider": "sim" })),
         (404, json!({ "prompt": "x", "model": "nope" })),
@@ -155,6 +156,10 @@ id = "large"
         assert_eq!(answer.status, status, "{body} → {}", answer.json());
         conforms(&document, "post", generate, &answer);
     }
+    let picture = "/pictures/{name}";
+    let unknown = app.get(&picture.replace("{name}", "unknown.png")).await;
+    unknown.problem(404, "unknown_picture");
+    conforms(&document, "get", picture, &unknown);
     conforms(&document, "get", health, &app.get(health).await);
     let current = "/api/image-models/current";
     for (status, body) in [(200, json!({ "model": "sim/any" })), (422, json!({})), (404, json!({ "model": "x" }))] {

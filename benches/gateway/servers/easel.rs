@@ -26,7 +26,7 @@ impl Server for Easel {
     }
 
     fn target(&self, running: &Running, _: &Simulator, size: &str) -> Target {
-        Target::post(running.port, "/api/generate-image", format!(r#"{{"prompt":"a fox","size":"{size}"}}"#))
+        Target::post(running.port, "/api/generate-image", &format!(r#"{{"prompt":"a fox","size":"{size}"}}"#))
     }
 
     fn start(&self, workplace: &Workplace, upstream: &Simulator) -> Result<Running, Box<dyn Error>> {
@@ -69,6 +69,6 @@ impl Easel {
     /// A request that the cache answers from the second time on.
     pub fn seeded(running: &Running, size: &str) -> Target {
         let body = format!(r#"{{"prompt":"a fox","size":"{size}","seed":7}}"#);
-        Target::post(running.port, "/api/generate-image", body)
+        Target::post(running.port, "/api/generate-image", &body)
     }
 }

@@ -1,4 +1,4 @@
-//! The peer that most people use: the LiteLLM proxy, in Python.
+//! The peer that most people use: the `LiteLLM` proxy, in Python.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -50,6 +50,6 @@ litellm_settings: {{ telemetry: false, num_retries: 0, drop_params: true }}
 
     fn target(&self, running: &Running, _: &Simulator, size: &str) -> Target {
         let body = format!(r#"{{"model":"any","prompt":"a fox","size":"{size}"}}"#);
-        Target::post(running.port, "/v1/images/generations", body)
+        Target::post(running.port, "/v1/images/generations", &body)
     }
 }

@@ -25,7 +25,7 @@ use crate::load::Target;
 use crate::process;
 
 /// Longest wait for a server to be ready: one that is written in Python compiles itself on its first start.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A folder for configuration and logs, gone at the end.
 pub struct Workplace(TempDir);
@@ -149,5 +149,5 @@ fn peers() -> Option<PathBuf> {
 /// The upstream itself, asked without anything between.
 pub fn direct(upstream: &Simulator, size: &str) -> Target {
     let body = format!(r#"{{"model":"sim-any","prompt":"a fox","size":"{size}"}}"#);
-    Target::post(upstream.address().port(), "/v1/images/generations", body)
+    Target::post(upstream.address().port(), "/v1/images/generations", &body)
 }

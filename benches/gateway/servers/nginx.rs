@@ -30,7 +30,7 @@ impl Server for Nginx {
 
     fn target(&self, running: &Running, _: &Simulator, size: &str) -> Target {
         let body = format!(r#"{{"model":"sim-any","prompt":"a fox","size":"{size}"}}"#);
-        Target::post(running.port, "/v1/images/generations", body)
+        Target::post(running.port, "/v1/images/generations", &body)
     }
 
     fn start(&self, workplace: &Workplace, upstream: &Simulator) -> Result<Running, Box<dyn Error>> {

@@ -43,7 +43,7 @@ impl Server for Portkey {
 
     fn target(&self, running: &Running, upstream: &Simulator, size: &str) -> Target {
         let body = format!(r#"{{"model":"sim-any","prompt":"a fox","size":"{size}"}}"#);
-        Target::post(running.port, "/v1/images/generations", body).with_headers(&format!(
+        Target::post(running.port, "/v1/images/generations", &body).with_headers(&format!(
             "authorization: Bearer none\r\nx-portkey-provider: openai\r\nx-portkey-custom-host: {}\r\n",
             upstream.base_url()
         ))

@@ -47,7 +47,8 @@ impl GivenPictures {
 async fn read(field: &str, text: String, fetcher: &Fetcher) -> Result<SourceImage, ApiError> {
     let text = text.trim();
     let Picture { bytes, format, size } = if is_address(text) {
-        fetcher.picture(text, None).await.map_err(|error| {
+        let found = fetcher.picture(text, None).await;
+        found.map_err(|error| {
             let detail = error.to_string();
             refused(field, &detail).with_source(error)
         })?

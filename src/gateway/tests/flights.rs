@@ -7,7 +7,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::{caching, gateway, registered, routing, told};
-use crate::gateway::{CacheLimits, CacheOutcome, Error, Gateway, MemoryStore, Outcome, Registry, Scope};
+use crate::gateway::{CacheLimits, CacheOutcome, Error, Gateway, MemoryStore, Outcome, Registry, Scope, Watcher};
 use crate::generation::{Availability, CacheWish, FallbackPolicy, GenerationRequest, ImageFormat, OnDisconnect, Seed};
 use crate::metrics::Metrics;
 use crate::providers::ErrorKind;
@@ -376,4 +376,53 @@ async fn many_who_come_and_leave_leave_nothing_behind() {
     }
     house.flights_idle().await;
     assert_eq!((provider.busy(), house.flights()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_looks_on_sees_what_is_made_for_them_and_nothing_else() {
+    let provider = scripted([Step::After(Duration::from_secs(3))]);
+    let house = shared(&provider);
+    let asked = GenerationRequest { partial_images: 2, ..seeded() };
+    let (first_watcher, mut first_sight) = Watcher::new();
+    let (second_watcher, mut second_sight) = Watcher::new();
+    let scope = Scope::everybody();
+    let first = house.shown(&asked, "r", &scope, Some(first_watcher));
+    let second = async {
+        moments(100).await;
+        house.shown(&asked, "r", &scope, Some(second_watcher)).await
+    };
+    let seen = async {
+        first_sight.begun().await;
+        let begun = Instant::now();
+        let seen = [first_sight.preview().await.unwrap().step, first_sight.preview().await.unwrap().step];
+        assert_eq!((seen, begun.elapsed()), ([0, 1], Duration::ZERO));
+        second_sight.begun().await;
+    };
+    let (first, second, ()) = tokio::join!(first, second, seen);
+    assert_eq!((first.unwrap().cache, second.unwrap().cache), (CacheOutcome::Miss, CacheOutcome::Coalesced));
+    assert!(first_sight.preview().await.is_none() && second_sight.preview().await.is_none());
+    // Kept pictures are there at once: nothing begins.
+    let (watcher, mut sight) = Watcher::new();
+    assert_eq!(house.shown(&asked, "r", &scope, Some(watcher)).await.unwrap().cache, CacheOutcome::Hit);
+    assert!(tokio::time::timeout(Duration::from_secs(1), sight.begun()).await.is_err());
+    assert!(sight.preview().await.is_none());
+    // Without a wish for previews there are none.
+    let (watcher, mut sight) = Watcher::new();
+    let plain = GenerationRequest { seed: None, partial_images: 0, ..asked.clone() };
+    house.shown(&plain, "r", &scope, Some(watcher)).await.unwrap();
+    assert!(sight.preview().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn previews_that_nobody_looks_at_in_time_are_lost_and_the_end_is_not() {
+    let provider = scripted([]);
+    let house = shared(&provider);
+    let asked = GenerationRequest { partial_images: 200, ..request() };
+    let (watcher, mut sight) = Watcher::new();
+    house.shown(&asked, "r", &Scope::everybody(), Some(watcher)).await.unwrap();
+    let mut seen = Vec::new();
+    while let Some(preview) = sight.preview().await {
+        seen.push(preview.step);
+    }
+    assert_eq!(seen, [0, 1, 2, 3]);
 }

@@ -13,9 +13,9 @@ use super::client::Client;
 use super::sizes::{self, Ratio, Resolution, Sizes};
 use super::wire::WireModel;
 use crate::generation::{
-    AspectRatio, Capabilities, Defaults, Installed, Limits, Model, ModelKey, ProviderId, Ratios, Support, Supports,
+    AspectRatio, Defaults, Installed, Limits, Model, ModelKey, ProviderId, Ratios, Support, Supports,
 };
-use crate::providers::declared::{DeclaredSize, support};
+use crate::providers::declared::{DeclaredSize, base_url, capabilities, support};
 use crate::providers::{ApiKeys, BuildError, Built, Environment, KindConfig};
 use crate::secret::{SecretRef, SecretRefs};
 
@@ -93,11 +93,7 @@ impl KindConfig for Config {
             listed.push(config.model(key, &wire, &at)?);
             models.insert(ModelKey::new(key), wire);
         }
-        if listed.is_empty() {
-            return Err(BuildError::config("models", "there is no model: declare at least one"));
-        }
-        let default_model = Some(default_model(&listed, environment.default_model.as_deref())?);
-        let capabilities = Arc::new(Capabilities { models: listed, default_model, open: None });
+        let capabilities = Arc::new(capabilities(listed, None, environment.default_model.as_deref())?);
         let models = Arc::new(models);
         Ok(keys.build(|key| {
             Arc::new(Gemini {
@@ -108,34 +104,6 @@ impl KindConfig for Config {
             })
         }))
     }
-}
-
-/// The address of the service, without what no address has.
-fn base_url(text: &str) -> Result<Url, BuildError> {
-    // The address itself is not repeated: it may hold what should not be in a log.
-    let wrong = |why: &str| BuildError::config("base_url", format!("this is no address of an upstream: {why}"));
-    let mut url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("it begins with neither http:// nor https://"));
-    }
-    let has_key = url.query_pairs().any(|(name, _)| name.eq_ignore_ascii_case("key"));
-    if !url.username().is_empty() || url.password().is_some() || has_key {
-        return Err(wrong("keys belong into api_key, not into the address"));
-    }
-    url.set_fragment(None);
-    Ok(url)
-}
-
-/// The model that the section names, else the first.
-fn default_model(models: &[Model], named: Option<&str>) -> Result<ModelKey, BuildError> {
-    let found = match named {
-        None => models.first(),
-        Some(name) => models.iter().find(|model| model.key.as_str() == name),
-    };
-    found.map(|model| model.key.clone()).ok_or_else(|| {
-        let name = named.unwrap_or_default();
-        BuildError::config("models", format!("default_model is `{name}`, which is not declared here"))
-    })
 }
 
 impl ModelConfig {

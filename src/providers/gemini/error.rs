@@ -153,8 +153,8 @@ fn by_status(status: Option<StatusCode>) -> ErrorKind {
         404 => ErrorKind::ModelNotFound,
         408 | 504 => ErrorKind::Timeout,
         409 | 425 => ErrorKind::Unavailable,
-        // Too much in one request: another provider may take it.
-        413 | 501 => ErrorKind::Unsupported,
+        // Too much in one request, or a method that is not taken here: another provider may take it.
+        405 | 413 | 415 | 501 => ErrorKind::Unsupported,
         429 => ErrorKind::RateLimited,
         499 => ErrorKind::Internal,
         503 | 529 => ErrorKind::Overloaded,

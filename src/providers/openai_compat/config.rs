@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
@@ -12,7 +11,8 @@ use super::dialect::DialectName;
 use super::easel::Fallback;
 use super::model_config::ModelConfig;
 use super::{OpenAiCompat, Upstream};
-use crate::generation::{Capabilities, Model, ModelKey, ProviderId};
+use crate::generation::ProviderId;
+use crate::providers::declared::{base_url, capabilities};
 use crate::providers::{ApiKeys, BuildError, Built, Environment, KindConfig};
 use crate::secret::{SecretRef, SecretRefs};
 
@@ -47,7 +47,7 @@ impl KindConfig for Config {
 
     fn build(mut self, _id: &ProviderId, environment: &Environment) -> Result<Built, BuildError> {
         let keys = ApiKeys::optional(self.api_key, self.api_keys)?;
-        let base = base(&self.base_url)?;
+        let base = base_url(&self.base_url)?;
         let headers = headers(&self.headers)?;
         let is_easel = self.dialect == DialectName::Easel;
         if self.fallback.is_some() && !is_easel {
@@ -64,11 +64,7 @@ impl KindConfig for Config {
             models.insert(model.key.clone(), spoken);
             listed.push(model);
         }
-        if listed.is_empty() {
-            return Err(BuildError::config("models", "there is no model: declare at least one"));
-        }
-        let default_model = default_model(&listed, environment.default_model.as_deref())?;
-        let capabilities = Arc::new(Capabilities { models: listed, default_model: Some(default_model), open: None });
+        let capabilities = Arc::new(capabilities(listed, None, environment.default_model.as_deref())?);
         let models = Arc::new(models);
         Ok(keys.build(|key| {
             Arc::new(OpenAiCompat {
@@ -82,24 +78,6 @@ impl KindConfig for Config {
             })
         }))
     }
-}
-
-/// What paths are appended to, with whatever query it has.
-fn base(base_url: &str) -> Result<Url, BuildError> {
-    // The address itself is not repeated: it may hold what should not be in a log.
-    let wrong = |why: &str| BuildError::config("base_url", format!("this is no address of an upstream: {why}"));
-    let mut url = Url::parse(base_url).map_err(|error| wrong(&error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("it begins with neither http:// nor https://"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("keys belong into api_key, not into the address"));
-    }
-    url.set_fragment(None);
-    if url.cannot_be_a_base() {
-        return Err(wrong("nothing can be appended to it"));
-    }
-    Ok(url)
 }
 
 fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, BuildError> {
@@ -130,16 +108,4 @@ fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, BuildError> {
         headers.insert(name, value);
     }
     Ok(headers)
-}
-
-/// The model that the section names, else the first.
-fn default_model(models: &[Model], named: Option<&str>) -> Result<ModelKey, BuildError> {
-    let found = match named {
-        None => models.first(),
-        Some(name) => models.iter().find(|model| model.key.as_str() == name),
-    };
-    found.map(|model| model.key.clone()).ok_or_else(|| {
-        let name = named.unwrap_or_default();
-        BuildError::config("models", format!("default_model is `{name}`, which is not declared here"))
-    })
 }

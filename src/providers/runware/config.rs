@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -16,10 +15,9 @@ use super::wire::{Habits, ImageInput, OutputType, SET_BY_REQUESTS, SafetyMode, W
 use super::{Runware, Vendor};
 use crate::fetch::Origin;
 use crate::generation::{
-    Capabilities, Defaults, ImageSize, Installed, Limits, Model, ModelKey, OnDisconnect, OpenModels, ProviderId,
-    Support, Supports,
+    Defaults, ImageSize, Installed, Limits, Model, ModelKey, OnDisconnect, OpenModels, ProviderId, Support, Supports,
 };
-use crate::providers::declared::{DeclaredLimits, DeclaredSize, support};
+use crate::providers::declared::{self, DeclaredLimits, DeclaredSize, capabilities, support};
 use crate::providers::{ApiKeys, BuildError, Built, Environment, KindConfig};
 use crate::secret::{SecretRef, SecretRefs};
 
@@ -151,7 +149,7 @@ impl KindConfig for Config {
 
     fn build(self, _id: &ProviderId, environment: &Environment) -> Result<Built, BuildError> {
         let keys = ApiKeys::required(self.api_key, self.api_keys)?;
-        let endpoint = endpoint(&self.base_url)?;
+        let endpoint = declared::base_url(&self.base_url)?;
         let mut models = HashMap::new();
         let mut listed = Vec::new();
         for (key, config) in &self.models {
@@ -159,12 +157,8 @@ impl KindConfig for Config {
             listed.push(config.model(key, &at)?);
             models.insert(ModelKey::new(key), config.wire(&at)?);
         }
-        if listed.is_empty() {
-            return Err(BuildError::config("models", "there is no model: declare at least one"));
-        }
-        let mut capabilities =
-            Capabilities { models: listed, default_model: None, open: self.open.then(OpenModels::of_vendor) };
-        capabilities.default_model = Some(default_model(&capabilities, environment.default_model.as_deref())?);
+        let open = self.open.then(OpenModels::of_vendor);
+        let capabilities = capabilities(listed, open, environment.default_model.as_deref())?;
         let vendor = Arc::new(Vendor {
             capabilities: Arc::new(capabilities),
             models,
@@ -178,33 +172,6 @@ impl KindConfig for Config {
         });
         Ok(keys.build(|key| Arc::new(Runware { vendor: Arc::clone(&vendor), key })))
     }
-}
-
-/// The address as it is, without what has no place in it.
-fn endpoint(base_url: &str) -> Result<Url, BuildError> {
-    // The address itself is not repeated: it may hold what should not be in a log.
-    let wrong = |why: &str| BuildError::config("base_url", format!("this is no address of an upstream: {why}"));
-    let mut url = Url::parse(base_url).map_err(|error| wrong(&error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("it begins with neither http:// nor https://"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("keys belong into api_key, not into the address"));
-    }
-    url.set_fragment(None);
-    Ok(url)
-}
-
-/// The model that the section names, else the first.
-fn default_model(capabilities: &Capabilities, named: Option<&str>) -> Result<ModelKey, BuildError> {
-    let found = match named {
-        None => capabilities.models.first().map(|model| model.key.clone()),
-        Some(name) => capabilities.find(name).map(|model| model.key.clone()),
-    };
-    found.ok_or_else(|| {
-        let name = named.unwrap_or_default();
-        BuildError::config("models", format!("default_model is `{name}`, which is not declared here"))
-    })
 }
 
 impl SafetyConfig {

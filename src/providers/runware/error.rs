@@ -229,6 +229,8 @@ fn of_status(status: StatusCode) -> ErrorKind {
         404 => ErrorKind::ModelNotFound,
         408 | 504 => ErrorKind::Timeout,
         409 | 425 => ErrorKind::Unavailable,
+        // Too much in one request, or a method that is not taken here: another provider may take it.
+        405 | 413 | 415 => ErrorKind::Unsupported,
         429 => ErrorKind::RateLimited,
         503 | 529 => ErrorKind::Overloaded,
         400..=499 => ErrorKind::InvalidRequest,
@@ -346,6 +348,7 @@ mod tests {
             (403, ErrorKind::Unauthorized),
             (404, ErrorKind::ModelNotFound),
             (408, ErrorKind::Timeout),
+            (413, ErrorKind::Unsupported),
             (418, ErrorKind::InvalidRequest),
             (429, ErrorKind::RateLimited),
             (500, ErrorKind::Unavailable),

@@ -76,9 +76,10 @@ fn by_status(status: u16) -> ErrorKind {
         408 | 504 => ErrorKind::Timeout,
         429 => ErrorKind::RateLimited,
         503 | 507 | 529 => ErrorKind::Overloaded,
-        400 => ErrorKind::InvalidRequest,
+        // What is wrong with a request that nobody says more about is not shopped around.
+        400 | 422 => ErrorKind::InvalidRequest,
         402 => ErrorKind::QuotaExhausted,
-        401..=499 | 508 => ErrorKind::Unsupported,
+        401..=499 | 501 | 508 => ErrorKind::Unsupported,
         500..=599 => ErrorKind::Unavailable,
         _ => ErrorKind::Protocol,
     }

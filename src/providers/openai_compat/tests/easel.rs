@@ -140,6 +140,8 @@ async fn codes_become_the_kinds_that_they_came_from() {
         (500, "internal", ErrorKind::Unavailable),
         (508, "loop_detected", ErrorKind::Unsupported),
         (507, "a_code_of_tomorrow", ErrorKind::Overloaded),
+        (422, "a_code_of_tomorrow", ErrorKind::InvalidRequest),
+        (501, "a_code_of_tomorrow", ErrorKind::Unsupported),
     ];
     for (status, code, kind) in cases {
         let further = json!({ "hint": "set RUNWARE_API_KEY" });
