@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::container;
 use crate::generation::{ModelKey, PartialImage};
 
 /// The circumstances of one candidate's turn: which model, until when, and how many upstream calls were made.
@@ -65,9 +66,10 @@ impl Call {
         self.partials.as_ref().is_some_and(|partials| !partials.is_closed())
     }
 
-    /// Shows a preview to whoever looks; one that comes faster than it is looked at is dropped.
+    /// Shows a preview to whoever looks; one that comes faster than it is looked at, or that is not whole, is dropped.
     pub fn show_partial(&self, partial: PartialImage) {
-        if let Some(partials) = &self.partials {
+        let is_whole = || container::walk_data(&partial.image.data).is_ok();
+        if let Some(partials) = self.partials.as_ref().filter(|_| is_whole()) {
             let index = self.first + partial.index;
             let _ = partials.try_send(PartialImage { index, ..partial });
         }

@@ -16,6 +16,7 @@ mod departures;
 #[path = "../front_door/easel.rs"]
 #[expect(dead_code, reason = "shared with the other tests of the front door, which use all of it")]
 mod easel;
+mod events;
 mod faults;
 mod leaks;
 mod matrix;

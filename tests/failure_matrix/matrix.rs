@@ -7,6 +7,7 @@ use provider_sim::{Behaviour, Fault, Simulator, Vendor};
 use serde_json::json;
 
 use crate::easel::{Answer, Easel};
+use crate::events;
 use crate::faults;
 use crate::leaks::{Canaries, KEY, KEY_VARIABLE, PROMPT};
 use crate::rule::{self, Outcome, Rule};
@@ -19,6 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(3);
 const LATER: Duration = Duration::from_millis(500);
 /// Forms of the same answer, beside the documented one, that the stand-in knows.
 const SHAPES: u8 = 2;
+/// What stands in the place of such a form where previews are wanted, and the answer as events.
+const AS_EVENTS: u8 = SHAPES + 1;
 /// Faults are had in so many waves, each with stand-ins and an Easel of its own: connections and threads are not endless.
 const WAVES: usize = 18;
 const WAVES_AT_ONCE: usize = 3;
@@ -62,9 +65,9 @@ struct Broken {
 
 /// The providers of one fault of one vendor: after a limit, a provider rests, so each request has its own. One for the
 /// fault alone, one with a fallback, and one for each other form of the vendor's answers.
-fn names(vendor: Vendor, fault: Fault) -> [String; 2 + SHAPES as usize] {
+fn names(vendor: Vendor, fault: Fault) -> [String; 2 + AS_EVENTS as usize] {
     let fault = fault.to_string().replace(':', "-");
-    ["alone", "first", "shape-1", "shape-2"].map(|name| format!("{}-{fault}-{name}", vendors::word(vendor)))
+    ["alone", "first", "shape-1", "shape-2", "events"].map(|name| format!("{}-{fault}-{name}", vendors::word(vendor)))
 }
 
 /// Whether its end comes at once.
@@ -90,27 +93,40 @@ async fn start(broken: &[Broken], healthy: &Simulator) -> Easel {
     Easel::start_with(&config, &[(KEY_VARIABLE, KEY)]).await
 }
 
+/// How a request is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Alone,
+    WithFallback,
+    /// Alone, with a preview.
+    AsEvents,
+}
+
 /// Sends one request to the provider `name`.
 async fn ask(
     easel: &Easel,
     (vendor, broken): (Vendor, &Broken),
     healthy: &Simulator,
     name: &str,
-    fallback: &str,
+    how: How,
 ) -> (Cell, Answer) {
     let prompt = format!("{PROMPT} for {name}.");
     let mut wish = vendors::wish(vendor, &prompt);
     wish["provider"] = json!(name);
-    wish["fallback"] = json!(fallback);
+    wish["fallback"] = json!(if how == How::WithFallback { "auto" } else { "never" });
+    if how == How::AsEvents {
+        wish["stream"] = json!(true);
+        wish["partial_images"] = json!(1);
+    }
     wish["timeout_ms"] = json!(DEADLINE.as_millis());
     let begun = Instant::now();
-    let answer = easel.generate(&wish).await;
+    let answer = events::at_once(easel.generate(&wish).await);
     let took = begun.elapsed();
     let asked = |upstream: &Simulator, vendor| {
         let requests = upstream.requests_of(vendor);
         requests.iter().filter(|request| String::from_utf8_lossy(&request.body).contains(&prompt)).count()
     };
-    let least = if fallback == "never" { rule::pause(vendor, broken.fault) } else { Duration::ZERO };
+    let least = if how == How::WithFallback { Duration::ZERO } else { rule::pause(vendor, broken.fault) };
     assert!(took >= least, "{name}: asked again after {took:?}, and {least:?} were told");
     let attempts = answer.attempts().into_iter().map(|attempt| attempt.replace(&format!("{name} "), ""));
     let cell = Cell {
@@ -224,8 +240,8 @@ async fn wave(faults: &[Fault]) -> (Vec<Told>, Counts) {
     behave(0);
     let told = stream::iter(pairs.iter().enumerate()).map(|(place, pair)| async move {
         let names = names(pair.0, pair.1.fault);
-        let alone = ask(easel, *pair, healthy, &names[0], "never").await;
-        let with_fallback = ask(easel, *pair, healthy, &names[1], "auto").await;
+        let alone = ask(easel, *pair, healthy, &names[0], How::Alone).await;
+        let with_fallback = ask(easel, *pair, healthy, &names[1], How::WithFallback).await;
         (place, alone, with_fallback)
     });
     let mut told: Vec<_> = told.buffer_unordered(AT_ONCE).collect().await;
@@ -233,12 +249,14 @@ async fn wave(faults: &[Fault]) -> (Vec<Told>, Counts) {
 
     // The other forms of the same answers, where nothing has to be waited for.
     let mut shaped = Vec::new();
-    for shape in 1..=SHAPES {
-        behave(shape);
-        let quick: Vec<_> = pairs.iter().enumerate().filter(|(_, (_, broken))| is_quick(broken.fault)).collect();
+    for shape in 1..=AS_EVENTS {
+        behave(shape % AS_EVENTS);
+        let how = if shape == AS_EVENTS { How::AsEvents } else { How::Alone };
+        let quick = pairs.iter().enumerate().filter(|(_, (_, broken))| is_quick(broken.fault));
+        let quick: Vec<_> = quick.filter(|(_, (vendor, _))| how == How::Alone || *vendor == Vendor::OpenAi).collect();
         let more = stream::iter(quick).map(|(place, pair)| async move {
             let name = &names(pair.0, pair.1.fault)[1 + usize::from(shape)];
-            (place, shape, ask(easel, *pair, healthy, name, "never").await)
+            (place, shape, ask(easel, *pair, healthy, name, how).await)
         });
         shaped.extend(more.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
     }
@@ -262,6 +280,7 @@ async fn wave(faults: &[Fault]) -> (Vec<Told>, Counts) {
             wrong.extend(canaries.found_in_answer(answer).map(|leak| format!("an answer holds {leak:?}")));
         }
         for (_, shape, (cell, answer)) in shaped.iter().filter(|(at, ..)| *at == place) {
+            let rule = if *shape == AS_EVENTS { rule::of_events(*fault, rule.clone()) } else { rule.clone() };
             let mut found = against_alone(&rule, cell);
             found.extend(wrong_with((vendor, *fault), cell, answer));
             found.extend(canaries.found_in_answer(answer).map(|leak| format!("an answer holds {leak:?}")));

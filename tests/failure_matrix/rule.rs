@@ -133,6 +133,17 @@ fn of_runware(fault: Fault, rule: Rule) -> Rule {
     }
 }
 
+/// Events are read as far as they are needed: what comes after the last picture that was asked for is nobody's.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are as everywhere")]
+pub fn of_events(fault: Fault, rule: Rule) -> Rule {
+    match fault {
+        Fault::MorePictures => Rule { outcome: Outcome::Pictures, hits: 1..=1 },
+        // Half of the events, each of which is whole.
+        Fault::TruncatedJson => Rule { outcome: Outcome::MovesOn(BROKEN), ..rule },
+        _ => rule,
+    }
+}
+
 /// Whether the upstream asks for a longer pause than is waited for.
 fn is_too_long(vendor: Vendor, fault: Fault) -> bool {
     tells_delay(vendor, fault) == Some(LONG_DELAY)

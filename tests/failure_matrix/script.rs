@@ -62,6 +62,8 @@ pub struct Wish {
     pub named: Option<usize>,
     pub fallback: Option<bool>,
     pub timeout_ms: u64,
+    /// Previews that it wants to see; `None`: the answer comes at once.
+    pub previews: Option<u8>,
 }
 
 impl House {
@@ -156,8 +158,10 @@ fn wish(houses: usize) -> impl Strategy<Value = Wish> {
     let size = select(vec![(64, 48), (128, 128), (512, 512)]);
     let named = option::weighted(0.4, 0..houses);
     let seed = option::of(0..=9_007_199_254_740_991_u64);
-    (1..=4u32, size, seed, prop::bool::weighted(0.2), named, option::of(prop::bool::ANY), 300..=1_500u64).prop_map(
-        |(count, size, seed, has_image, named, fallback, timeout_ms)| Wish {
+    let route = (named, option::of(prop::bool::ANY));
+    let previews = option::weighted(0.2, 0..=3u8);
+    (1..=4u32, size, seed, prop::bool::weighted(0.2), route, 300..=1_500u64, previews).prop_map(
+        |(count, size, seed, has_image, (named, fallback), timeout_ms, previews)| Wish {
             count,
             size,
             seed,
@@ -165,6 +169,7 @@ fn wish(houses: usize) -> impl Strategy<Value = Wish> {
             named,
             fallback,
             timeout_ms,
+            previews,
         },
     )
 }

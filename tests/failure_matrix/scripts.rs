@@ -12,6 +12,7 @@ use provider_sim::{Simulator, Vendor};
 use serde_json::{Value, json};
 
 use crate::easel::{Answer, Easel};
+use crate::events;
 use crate::leaks::{Canaries, KEY, KEY_VARIABLE, PROMPT};
 use crate::rule;
 use crate::script::{self, House, Script, Wish};
@@ -158,9 +159,13 @@ async fn ask(easel: &Easel, place: usize, wish: &Wish) -> (Answer, Duration) {
     if wish.has_image {
         body["image"] = json!(picture(wish.size));
     }
+    if let Some(previews) = wish.previews {
+        body["stream"] = json!(true);
+        body["partial_images"] = json!(previews);
+    }
     let begun = Instant::now();
     let answer = easel.generate(&body).await;
-    (answer, begun.elapsed())
+    (events::at_once(answer), begun.elapsed())
 }
 
 fn picture((width, height): (u32, u32)) -> String {

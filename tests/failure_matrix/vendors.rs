@@ -74,7 +74,7 @@ pub fn section(
             let model = "id = \"gemini-3.1-flash-image\"\nimage_sizes = [\"512\"]\nsize = \"512x512\"";
             ("gemini", "", model.to_owned())
         }
-        Vendor::OpenAi => ("openai_compat", "", "id = \"sim-any\"".to_owned()),
+        Vendor::OpenAi => ("openai_compat", "", "id = \"sim-any\"\nstreams = true".to_owned()),
         Vendor::LocalAi => ("openai_compat", "dialect = \"localai\"", "id = \"flux.1-dev-ggml\"".to_owned()),
         Vendor::SdCpp => ("openai_compat", "dialect = \"sdcpp\"", "name = \"any\"".to_owned()),
         Vendor::Easel => ("openai_compat", "dialect = \"easel\"", "id = \"stand_in/any\"".to_owned()),

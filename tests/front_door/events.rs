@@ -62,7 +62,8 @@ impl Reader {
             return Some(Event { name: String::new(), data: Value::Null });
         }
         let lines: Vec<&str> = block.trim_end().split('\n').collect();
-        let [name, data] = lines.as_slice() else { panic!("{lines:?}") };
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let (name, data) = (lines[0], lines[1]);
         let name = name.strip_prefix("event: ").unwrap().to_owned();
         Some(Event { name, data: serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap() })
     }

@@ -1,6 +1,7 @@
 //! `POST /api/generate-image`
 
 mod answer;
+mod form;
 mod pictures;
 mod request;
 mod work;

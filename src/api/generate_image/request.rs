@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::form::{Form, ResponseFormatField};
 use super::pictures::GivenPictures;
 use crate::api::error::{ApiError, Code};
 use crate::api::fields::{Unread, Whole, invalid};
@@ -17,9 +18,6 @@ use crate::generation::{
 
 /// The longest side that anything is asked for, whatever a provider could do.
 const MAX_SIDE: i64 = 16384;
-
-/// Most previews of one picture.
-const MAX_PARTIAL_IMAGES: u8 = 3;
 
 /// Most adapters in one request.
 const MAX_LORAS: usize = 16;
@@ -150,14 +148,6 @@ enum FormatField {
     Webp,
 }
 
-/// `response_format`
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum ResponseFormatField {
-    B64Json,
-    Url,
-}
-
 /// `cache`
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -183,27 +173,11 @@ pub(super) struct Checked {
     pub(super) form: Form,
 }
 
-/// How the answer is wished for, which no provider need know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Form {
-    /// Addresses in place of pictures.
-    pub(super) urls: bool,
-    /// Events while it is made.
-    pub(super) events: bool,
-}
-
-impl Form {
-    /// As text, by which one request is told from another.
-    pub(super) fn written(self) -> Option<&'static str> {
-        self.urls.then_some("response_format url")
-    }
-}
-
 impl GenerateImageRequest {
     /// Checks everything that does not depend on a provider.
     pub(super) fn check(mut self, bounds: &Bounds) -> Result<Checked, ApiError> {
         self.refuse_unsupported()?;
-        let form = self.form();
+        let form = Form::of(self.response_format, self.stream);
         let size = self.size_wish()?;
         check_text("prompt", &self.prompt, bounds.max_prompt_chars)?;
         if self.prompt.trim().is_empty() {
@@ -225,7 +199,7 @@ impl GenerateImageRequest {
         let count = positive("n", self.n, i64::from(bounds.max_images))?.unwrap_or(NonZeroU32::MIN);
         let timeout = positive("timeout_ms", self.timeout_ms, 3_600_000)?;
         let quality = positive("output_quality", self.output_quality, 100)?;
-        let partial_images = self.partial_images(form)?;
+        let partial_images = form.previews(self.partial_images)?;
         let request = GenerationRequest {
             negative_prompt: self.negative_prompt,
             target: Target { provider: self.provider, model: self.model },
@@ -257,25 +231,6 @@ impl GenerateImageRequest {
             return Err(ApiError::new(Code::Unsupported, detail, "leave `controlnets` out").with_field("controlnets"));
         }
         Ok(())
-    }
-
-    fn form(&self) -> Form {
-        let urls = match self.response_format {
-            Some(ResponseFormatField::Url) => true,
-            Some(ResponseFormatField::B64Json) | None => false,
-        };
-        Form { urls, events: self.stream.unwrap_or(false) }
-    }
-
-    fn partial_images(&self, form: Form) -> Result<u8, ApiError> {
-        let number = self.partial_images.map_or(0, |Whole(number)| number);
-        let number = u8::try_from(number).ok().filter(|number| *number <= MAX_PARTIAL_IMAGES);
-        let number = number.ok_or_else(|| invalid("partial_images", &format!("from 0 to {MAX_PARTIAL_IMAGES}")))?;
-        if number > 0 && !form.events {
-            let detail = "`partial_images` is about `stream`, which is not asked for";
-            return Err(ApiError::new(Code::MissingField, detail, "send `\"stream\": true`, too").with_field("stream"));
-        }
-        Ok(number)
     }
 
     /// The pictures as they were written, to be read when all else is in order.

@@ -1,13 +1,11 @@
 //! What is done for one request once it is known what it asks.
 
-use actix_web::{HttpRequest, web};
+use actix_web::web;
 
 use super::answer::Answer;
 use super::pictures::GivenPictures;
-use super::request::Form;
 use crate::api::State;
-use crate::api::error::{ApiError, Code};
-use crate::api::idempotency::IdempotencyKey;
+use crate::api::error::ApiError;
 use crate::api::request_id::RequestId;
 use crate::gateway::{Outcome, Scope, Watcher};
 use crate::generation::GenerationRequest;
@@ -21,27 +19,6 @@ pub(super) struct Work {
     pub(super) given: GivenPictures,
     /// What the addresses of the pictures begin with, where addresses are asked for.
     pub(super) base: Option<String>,
-}
-
-impl Form {
-    /// Whether the answer can take this form here.
-    pub(super) fn check(self, state: &State, key: IdempotencyKey) -> Result<(), ApiError> {
-        if self.urls && !state.pictures.are_kept() {
-            let hint = "ask for \"b64_json\", or let [storage] pictures_max be more than nothing";
-            let error = ApiError::new(Code::Unsupported, "no pictures are kept here, so they have no address", hint);
-            return Err(error.with_field("response_format"));
-        }
-        if self.events && key.is_given() {
-            let detail = "`stream` and `Idempotency-Key` exclude each other: events cannot be given again";
-            return Err(ApiError::new(Code::ConflictingFields, detail, "send one of them").with_field("stream"));
-        }
-        Ok(())
-    }
-
-    /// What the addresses of the pictures begin with, where addresses are asked for.
-    pub(super) fn base(self, state: &State, request: &HttpRequest) -> Option<String> {
-        self.urls.then(|| state.pictures.base(request))
-    }
 }
 
 impl Work {

@@ -47,6 +47,7 @@ fn kind_of(code: &str) -> Option<ErrorKind> {
         | "body_too_large"
         | "unsupported_media_type"
         | "method_not_allowed"
+        | "range_not_satisfiable"
         | "loop_detected" => ErrorKind::Unsupported,
         "unauthorized" | "admin_only" | "host_not_allowed" | "origin_not_allowed" | "provider_unauthorized" => {
             ErrorKind::Unauthorized
