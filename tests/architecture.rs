@@ -21,7 +21,7 @@ const ROOMS: &[Room] = &[
     Room { place: "cli.rs", may: &["app", "settings", "telemetry", "api::openapi"] },
     Room { place: "lib.rs", may: &[] },
     Room {
-        place: "app.rs",
+        place: "app/",
         may: &["api", "fetch", "gateway", "generation", "metrics", "nearest", "providers", "settings", "state"],
     },
     Room { place: "settings/", may: &["nearest", "secret"] },
@@ -60,9 +60,9 @@ const PROVIDERS: &[&str] = &["gemini", "local", "openai_compat", "runware"];
 
 /// Libraries that only some places may name.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("actix_web", &["api/", "app.rs", "cli.rs"]),
+    ("actix_web", &["api/", "app/", "cli.rs"]),
     ("utoipa", &["api/"]),
-    ("utoipa_actix_web", &["api/", "app.rs"]),
+    ("utoipa_actix_web", &["api/", "app/"]),
     ("governor", &["api/", "providers/layers/"]),
     ("prometheus_client", &["metrics/"]),
     ("clap", &["main.rs", "cli.rs"]),

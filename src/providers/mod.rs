@@ -13,6 +13,8 @@ mod local;
 mod openai_compat;
 mod policy;
 mod prices;
+#[cfg(test)]
+pub(crate) mod replay;
 pub mod retry_after;
 mod runware;
 #[cfg(test)]

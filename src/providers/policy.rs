@@ -40,6 +40,8 @@ pub struct BreakerPolicy {
     pub max_cooldown: Duration,
 }
 
+/// As the settings have it where nobody says; every policy of a process comes from there.
+#[cfg(test)]
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -55,6 +57,8 @@ impl Default for Policy {
     }
 }
 
+/// As the settings have it where nobody says.
+#[cfg(test)]
 impl Default for BreakerPolicy {
     fn default() -> Self {
         Self {

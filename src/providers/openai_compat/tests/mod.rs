@@ -15,30 +15,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Config;
-use crate::fetch::{Fetcher, Rules};
 use crate::generation::{ImageFormat, ImageSize, ModelKey, ProviderId, SourceImage};
+use crate::providers::replay::{self, answer, environment};
 use crate::providers::scripted::encoded;
-use crate::providers::{BuildError, Call, Environment, Kind, Provider};
+use crate::providers::{BuildError, Call, Kind, Provider};
 
 /// The key that no answer, error or log line may show.
 const KEY: &str = "sk-canary-0000";
-
-fn environment(default_model: Option<&str>) -> Environment {
-    Environment {
-        default_model: default_model.map(str::to_owned),
-        library_roots: Vec::new(),
-        hub_cache: None,
-        executable_dirs: Vec::new(),
-        data_dir: std::path::PathBuf::new(),
-        fetcher: Arc::new(Fetcher::new(Rules::for_tests(&[]))),
-    }
-}
 
 fn build(config: Value) -> Result<Arc<dyn Provider>, BuildError> {
     Kind::of::<Config>().build(&ProviderId::new("p"), config, &environment(None)).map(|built| built.first)
@@ -56,27 +43,6 @@ fn speaking(dialect: &str, base_url: &str, model: &Value) -> Arc<dyn Provider> {
 
 fn call() -> Call {
     Call::new(ModelKey::new("m"), Instant::now() + Duration::from_secs(30), "request-7")
-}
-
-/// An upstream that answers one request with exactly these bytes and tells what it was sent.
-async fn replay(answer: Vec<u8>) -> (String, JoinHandle<Sent>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-    #[expect(clippy::disallowed_methods, reason = "the test awaits it or ends its runtime")]
-    let asked = tokio::spawn(async move {
-        let (mut connection, _) = listener.accept().await.unwrap();
-        let mut request = Vec::new();
-        while !is_whole(&request) {
-            let mut chunk = [0; 4096];
-            let read = connection.read(&mut chunk).await.unwrap();
-            assert!(read > 0, "the request was cut off");
-            request.extend_from_slice(&chunk[..read]);
-        }
-        connection.write_all(&answer).await.unwrap();
-        connection.shutdown().await.unwrap();
-        Sent::read(&request)
-    });
-    (base_url, asked)
 }
 
 /// What an upstream was sent.
@@ -164,18 +130,7 @@ fn source(width: u32, height: u32, format: ImageFormat) -> SourceImage {
     SourceImage { bytes: encoded(size, format), format, size }
 }
 
-fn is_whole(request: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(request);
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    length.is_some_and(|length: usize| body.len() >= length)
-}
-
-/// An answer in HTTP/1.1.
-fn answer(status: u16, headers: &[&str], body: &str) -> Vec<u8> {
-    let mut head = format!("HTTP/1.1 {status} Whatever\r\ncontent-length: {}\r\n", body.len());
-    for header in headers {
-        head = format!("{head}{header}\r\n");
-    }
-    format!("{head}\r\n{body}").into_bytes()
+/// An upstream that answers one request with exactly these bytes and tells what it was sent.
+async fn replay(answer: Vec<u8>) -> (String, JoinHandle<Sent>) {
+    replay::replay("/v1", answer, Sent::read).await
 }

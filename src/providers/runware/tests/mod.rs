@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Config;
-use crate::fetch::{Fetcher, Rules};
 use crate::generation::{ImageFormat, ImageSize, ModelKey, ProviderId, SourceImage};
-use crate::providers::{BuildError, Built, Call, Environment, Kind, Provider};
+use crate::providers::replay::environment;
+use crate::providers::{BuildError, Built, Call, Kind, Provider};
 
 /// The variable whose value is the key: cargo sets it for every test.
 const KEY: &str = "CARGO_PKG_NAME";
@@ -28,17 +28,6 @@ const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP
 fn pixel() -> SourceImage {
     let bytes = Bytes::from(base64_simd::STANDARD.decode_to_vec(PIXEL).unwrap());
     SourceImage { bytes, format: ImageFormat::Png, size: ImageSize::new(1, 1).unwrap() }
-}
-
-fn environment(default_model: Option<&str>) -> Environment {
-    Environment {
-        default_model: default_model.map(str::to_owned),
-        library_roots: Vec::new(),
-        hub_cache: None,
-        executable_dirs: Vec::new(),
-        data_dir: std::path::PathBuf::new(),
-        fetcher: Arc::new(Fetcher::new(Rules::for_tests(&[]))),
-    }
 }
 
 fn build(config: Value) -> Result<Built, BuildError> {
