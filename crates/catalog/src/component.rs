@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::folder::is_plain_name;
 use crate::json;
-use crate::safetensors::SafetensorsFile;
+use crate::tensor_file::TensorFile;
 use crate::{Error, Result};
 
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -66,9 +66,9 @@ impl Component {
     }
 
     /// Its weights files with their headers read and checked: one, or all shards in the order of their names.
-    pub fn weights(&self) -> Result<Vec<SafetensorsFile>> {
+    pub fn weights(&self) -> Result<Vec<TensorFile>> {
         match self.find_weights()? {
-            Weights::Single(path) => Ok(vec![SafetensorsFile::open(&path)?]),
+            Weights::Single(path) => Ok(vec![TensorFile::open(&path)?]),
             Weights::Sharded(index) => self.open_shards(&index),
         }
     }
@@ -106,7 +106,7 @@ impl Component {
         Err(Error::missing(&path, format!("the weights of {} ({})", self.name, self.class)))
     }
 
-    fn open_shards(&self, index_path: &Path) -> Result<Vec<SafetensorsFile>> {
+    fn open_shards(&self, index_path: &Path) -> Result<Vec<TensorFile>> {
         let index = json::read_object(index_path, MAX_WEIGHT_INDEX_BYTES, "the index of the shards")?;
         let by_shard = tensors_by_shard(&index).map_err(|reason| Error::malformed(index_path, reason))?;
         let mut shards = Vec::with_capacity(by_shard.len());
@@ -116,7 +116,7 @@ impl Component {
             if !path.exists() {
                 return Err(Error::missing(&path, format!("a shard of the weights of {}", self.name)));
             }
-            let file = SafetensorsFile::open(&path)?;
+            let file = TensorFile::open(&path)?;
             let names: HashSet<&str> = file.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
             if let Some(absent) = expected.iter().find(|name| !names.contains(**name)) {
                 return Err(Error::malformed(

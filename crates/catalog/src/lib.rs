@@ -7,11 +7,15 @@ mod folder;
 mod json;
 mod safetensors;
 mod source;
+mod tensor_file;
+mod tensor_type;
 mod verify;
 
 pub use component::Component;
 pub use error::{Error, Result};
 pub use folder::DiffusersFolder;
-pub use safetensors::{MAX_HEADER_BYTES, MAX_TENSORS, SafetensorsFile, TensorInfo, TensorType};
+pub use safetensors::{MAX_HEADER_BYTES, MAX_TENSORS};
 pub use source::{Lookup, ModelSource, find_model};
+pub use tensor_file::{Container, TensorFile, TensorInfo};
+pub use tensor_type::TensorType;
 pub use verify::verify;

@@ -29,6 +29,15 @@ pub enum Event {
         /// Steps in all.
         steps: u32,
     },
+    /// A small picture of what is being made, after `step` steps.
+    Preview {
+        /// Which image of the job, from 0.
+        image: u32,
+        /// Steps done, from 1.
+        step: u32,
+        /// The PNG file, base64 (RFC 4648, padded).
+        png_base64: String,
+    },
     /// One whole picture.
     Image {
         /// Which image of the job, from 0.

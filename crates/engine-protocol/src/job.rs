@@ -1,11 +1,11 @@
 //! What the gateway asks of the engine.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A text-to-image job.
+use crate::source::{Dtype, ModelSource};
+
+/// Pictures from one model: from a text, from a picture, or in place of a part of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GenerateJob {
@@ -21,7 +21,7 @@ pub struct GenerateJob {
     pub seeds: Vec<u64>,
     /// Denoising steps, at least 1.
     pub steps: u32,
-    /// Classifier-free guidance; it is computed only above 1.
+    /// Classifier-free guidance; it is computed only above 1. FLUX.1 dev is told of it instead.
     pub guidance_scale: f64,
     /// Width in pixels, a multiple of 8.
     pub width: u32,
@@ -30,6 +30,24 @@ pub struct GenerateJob {
     /// Keys that replace those of the model's own `scheduler_config.json`, as spelled there; `_class_name` picks another scheduler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<Map<String, Value>>,
+    /// A picture to begin from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<InputImage>,
+    /// Where `image` is repainted: white is, black stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<InputImage>,
+    /// How far the picture may go from `image`: 0 not at all, 1 everywhere. Absent, the pipeline's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strength: Option<f64>,
+    /// Repaints only a crop around the mask, this many pixels wider on each side, in full resolution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask_padding: Option<u32>,
+    /// Adapters in the order in which they are applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<Lora>,
+    /// What is done beside the plain recipe.
+    #[serde(default, skip_serializing_if = "Options::is_default")]
+    pub options: Options,
     /// Compute type; absent, the engine chooses by device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<Dtype>,
@@ -38,32 +56,85 @@ pub struct GenerateJob {
     pub device: Option<String>,
 }
 
-/// Where a model lies and how it is driven.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+impl GenerateJob {
+    /// One step from a text to a picture of 512x512 with seed 0; a start for those who set the rest.
+    pub fn new(model: ModelSource, prompt: impl Into<String>) -> Self {
+        Self {
+            model,
+            prompt: prompt.into(),
+            negative_prompt: None,
+            seeds: vec![0],
+            steps: 1,
+            guidance_scale: 1.0,
+            width: 512,
+            height: 512,
+            scheduler: None,
+            image: None,
+            mask: None,
+            strength: None,
+            mask_padding: None,
+            loras: Vec::new(),
+            options: Options::default(),
+            dtype: None,
+            device: None,
+        }
+    }
+}
+
+/// A picture that comes with a job: a PNG, JPEG or WebP file in base64 (RFC 4648, padded).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InputImage(pub String);
+
+/// Megabytes of base64 help nobody in a log.
+impl std::fmt::Debug for InputImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "InputImage({} bytes of base64)", self.0.len())
+    }
+}
+
+/// A low-rank adapter and how much of it is used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ModelSource {
-    /// The folder in diffusers layout.
-    pub path: PathBuf,
-    /// Which pipeline drives it.
-    pub pipeline: PipelineKind,
+pub struct Lora {
+    /// Its file.
+    pub path: std::path::PathBuf,
+    /// How much of it, 1 being as it was trained.
+    pub weight: f64,
+    /// How much of it in the text encoders; absent, the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_encoder_weight: Option<f64>,
 }
 
-/// The pipelines of the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PipelineKind {
-    /// Stable Diffusion XL: two text encoders, `text_time` conditioning.
-    Sdxl,
+/// What is done beside the plain recipe. All off is what diffusers does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Layers left out at the end of the CLIP text encoders, as diffusers counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_skip: Option<u32>,
+    /// How far a guided prediction is brought back to the spread of the unguided one (arXiv:2305.08891, 3.4), 0 to 1.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub guidance_rescale: f64,
+    /// Prompts longer than the text encoder reads are encoded in several parts instead of being cut off.
+    pub long_prompts: bool,
+    /// `(word:1.2)` and its kin weigh words instead of being read as they stand.
+    pub prompt_weights: bool,
+    /// An adapter with a layer that the model does not have is refused instead of being applied as far as it goes.
+    pub strict_loras: bool,
+    /// A small picture of what is being made after every so many steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview_every: Option<u32>,
 }
 
-/// The number type that the networks compute in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Dtype {
-    /// 32-bit float.
-    Fp32,
-    /// bfloat16.
-    Bf16,
-    /// 16-bit float.
-    Fp16,
+impl Options {
+    /// Whether nothing is asked for.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }

@@ -13,15 +13,17 @@
 mod error;
 mod event;
 mod job;
+mod source;
 mod status;
 
 pub use error::{EngineError, EngineErrorKind};
 pub use event::{Event, Timings};
-pub use job::{Dtype, GenerateJob, ModelSource, PipelineKind};
+pub use job::{GenerateJob, InputImage, Lora, Options};
+pub use source::{Dtype, ModelSource, PipelineKind};
 pub use status::{DeviceStatus, LoadedModel, Status};
 
 /// The version of this vocabulary. Gateway and engine refuse each other when it differs.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// A variable of the engine's environment and the value that it has unless somebody says otherwise. OpenMP's threads spin
 /// for milliseconds at every barrier if nobody tells them, and starve each other on a machine that has other work.

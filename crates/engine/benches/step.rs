@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use easel_catalog::DiffusersFolder;
-use easel_engine::pipelines::{Observer, Sdxl, TextToImage};
-use easel_engine_protocol::Dtype;
+use easel_engine::parts::ModelParts;
+use easel_engine::pipelines::{Observer, Pipeline, Request, Sdxl};
+use easel_engine::pool::Pool;
+use easel_engine_protocol::{Dtype, ModelSource, PipelineKind};
 use serde::Deserialize;
 use tch::Device;
 
@@ -119,7 +120,8 @@ struct Measured {
 }
 
 fn measure(subject: &Subject, threads: usize) -> Result<Measured> {
-    let model = Sdxl::open(&DiffusersFolder::open(&subject.folder)?, Device::Cpu, Dtype::Fp32)?;
+    let parts = ModelParts::open(&ModelSource::whole(&subject.folder, PipelineKind::Sdxl))?;
+    let model = (Sdxl::open(parts, Device::Cpu, Dtype::Fp32)?, Pool::new(Device::Cpu));
     let mut peer = Peer::start(subject, threads)?;
     ours(&model, subject)?;
     if let Some(peer) = &mut peer {
@@ -139,7 +141,7 @@ fn measure(subject: &Subject, threads: usize) -> Result<Measured> {
 }
 
 /// The times of all steps of one picture but the first, whose begin nobody tells.
-fn ours(model: &Sdxl, subject: &Subject) -> Result<Vec<f64>> {
+fn ours((model, pool): &(Sdxl, Pool), subject: &Subject) -> Result<Vec<f64>> {
     struct Ends(Vec<Instant>);
     impl Observer for Ends {
         fn step(&mut self, _: u32, _: u32, _: u32) -> ControlFlow<()> {
@@ -147,18 +149,17 @@ fn ours(model: &Sdxl, subject: &Subject) -> Result<Vec<f64>> {
             ControlFlow::Continue(())
         }
     }
-    let request = TextToImage {
+    let request = Request {
         prompt: subject.prompt.to_owned(),
-        negative_prompt: None,
         seeds: vec![7],
         steps: subject.steps,
         guidance_scale: subject.guidance,
         width: subject.size,
         height: subject.size,
-        scheduler: None,
+        ..Request::default()
     };
     let mut ends = Ends(Vec::new());
-    model.generate(&request, &mut ends)?;
+    model.generate(&request, pool, &mut ends)?;
     Ok(ends.0.iter().zip(ends.0.iter().skip(1)).map(|(a, b)| (*b - *a).as_secs_f64() * 1e3).collect())
 }
 

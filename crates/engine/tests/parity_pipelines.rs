@@ -73,10 +73,10 @@ fn a_long_prompt_warns() {
 /// Pictures of a request do not depend on each other.
 #[test]
 fn a_picture_is_the_same_at_any_place() {
-    use easel_engine::pipelines::TextToImage;
+    use easel_engine::pipelines::Request;
     let fixture = Fixture::committed("base");
     let run = &fixture.runs[0];
-    let request = TextToImage { seeds: vec![3, run.seed, 11], ..run.request() };
+    let request = Request { seeds: vec![3, run.seed, 11], ..run.request() };
     let model = fixture.open(Dtype::Fp32);
     let mut recorder = parity_support::Recorder::default();
     let pictures = model.generate(&request, &mut recorder).expect("three pictures");

@@ -115,6 +115,7 @@ fn a_job_is_told_step_by_step_and_ends_with_its_pictures() {
             Event::Step { image, step, steps } => format!("step {image} {step}/{steps}"),
             Event::Image { image, seed, width, height, .. } => format!("image {image} {seed} {width}x{height}"),
             Event::Done { .. } => "done".to_owned(),
+            Event::Preview { image, step, .. } => format!("preview {image} {step}"),
             Event::Failed { error } => format!("failed {error}"),
         })
         .collect();

@@ -13,9 +13,10 @@ mod picture_reader;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use easel_catalog::DiffusersFolder;
-use easel_engine::pipelines::{Observer, Sdxl, TextToImage};
-use easel_engine_protocol::Dtype;
+use easel_engine::parts::ModelParts;
+use easel_engine::pipelines::{Observer, Pipeline, Request, Sdxl};
+use easel_engine::pool::Pool;
+use easel_engine_protocol::{Dtype, ModelSource, PipelineKind};
 
 use picture_reader::{Random, Scene, Words, draw, random_scene};
 
@@ -39,30 +40,30 @@ impl Observer for Blind {
 
 struct Painter {
     pipeline: Sdxl,
+    pool: Pool,
     words: Words,
 }
 
 impl Painter {
     fn open() -> Self {
-        let folder = DiffusersFolder::open(&model()).unwrap();
-        let pipeline = Sdxl::open(&folder, tch::Device::Cpu, Dtype::Fp32).unwrap();
-        Self { pipeline, words: Words::open(&model()) }
+        let parts = ModelParts::open(&ModelSource::whole(model(), PipelineKind::Sdxl)).unwrap();
+        let pipeline = Sdxl::open(parts, tch::Device::Cpu, Dtype::Fp32).unwrap();
+        Self { pipeline, pool: Pool::new(tch::Device::Cpu), words: Words::open(&model()) }
     }
 
     /// What the picture of a caption shows, at the model's default steps.
     fn paint_and_read(&self, caption: &str, seed: u64) -> Scene {
         let side = u32::try_from(self.words.canvas).unwrap();
-        let request = TextToImage {
+        let request = Request {
             prompt: caption.to_owned(),
-            negative_prompt: None,
             seeds: vec![seed],
             steps: self.words.steps,
             guidance_scale: self.words.guidance_scale,
             width: side,
             height: side,
-            scheduler: None,
+            ..Request::default()
         };
-        let pictures = self.pipeline.generate(&request, &mut Blind).unwrap();
+        let pictures = self.pipeline.generate(&request, &self.pool, &mut Blind).unwrap();
         self.words.read(&pictures[0].rgb)
     }
 }

@@ -29,7 +29,7 @@ async fn read_events(mut lines: Lines, model: &Path) -> Result<Generation, Error
     while let Some(line) = lines.next().await? {
         let event = serde_json::from_slice::<Event>(line).map_err(|_| not_understood("a line that is no event"))?;
         match event {
-            Event::Queued { .. } | Event::Loading | Event::Step { .. } => {}
+            Event::Queued { .. } | Event::Loading | Event::Step { .. } | Event::Preview { .. } => {}
             Event::Warning { message } => generation.warnings.push(message),
             Event::Image { image, seed, width, height, png_base64 } => {
                 if usize::try_from(image).ok() != Some(generation.images.len()) {

@@ -70,7 +70,7 @@ pub(super) fn look(config: &ModelConfig, library: &Library<'_>) -> Result<Found,
     Ok(match checked {
         Ok(folder) => {
             let (size, digest) = (own_size(&folder), digest::of_folder(&path));
-            Found::Here(Here { size, digest, source: ModelSource { path, pipeline } })
+            Found::Here(Here { size, digest, source: ModelSource::whole(path, pipeline) })
         }
         Err(error) => Found::Absent {
             detail: without_path(&error.to_string(), &path, source),

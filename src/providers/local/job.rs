@@ -47,8 +47,6 @@ impl LocalModel {
             }
         }
         let body = GenerateJob {
-            model: self.source.clone(),
-            prompt: request.prompt.clone(),
             negative_prompt: request.negative_prompt.clone().or_else(|| self.negative_prompt.clone()),
             seeds: (0..request.count.get()).map(|index| seed.offset(index).get()).collect(),
             steps: request.steps.map_or(self.steps, std::num::NonZeroU32::get),
@@ -57,7 +55,7 @@ impl LocalModel {
             height: size.height.get(),
             scheduler,
             dtype: self.dtype,
-            device: None,
+            ..GenerateJob::new(self.source.clone(), &request.prompt)
         };
         Ok(Job { body, ignored })
     }

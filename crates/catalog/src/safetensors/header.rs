@@ -1,12 +1,15 @@
 //! The JSON of a safetensors header: a strict reading of text that may be hostile. Works on the text alone, knows no file.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::Value;
 
-use super::{MAX_TENSORS, TensorInfo, TensorType};
+use super::MAX_TENSORS;
+use crate::tensor_file::{Contents, TensorInfo};
+use crate::tensor_type::TensorType;
 
 /// The key that holds free text about the file, and no tensor.
 const METADATA: &str = "__metadata__";
@@ -14,12 +17,12 @@ const METADATA: &str = "__metadata__";
 const MAX_AXES: usize = 16;
 
 /// Reads a header; offsets are made absolute by adding `data_start`. The error is the reason alone.
-pub(super) fn parse(text: &[u8], data_start: u64) -> Result<Vec<TensorInfo>, String> {
+pub(super) fn parse(text: &[u8], data_start: u64) -> Result<Contents, String> {
     if text.first() != Some(&b'{') {
         return Err("not safetensors: the header does not begin with `{`".to_owned());
     }
     let text = std::str::from_utf8(text).map_err(|error| format!("the header is not UTF-8: {error}"))?;
-    let Header(mut entries) = serde_json::from_str(text).map_err(|error| format!("header: {error}"))?;
+    let Header { mut entries, metadata } = serde_json::from_str(text).map_err(|error| format!("header: {error}"))?;
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
     let mut tensors = Vec::with_capacity(entries.len());
     let mut next = 0;
@@ -28,11 +31,14 @@ pub(super) fn parse(text: &[u8], data_start: u64) -> Result<Vec<TensorInfo>, Str
         next += tensor.len;
         tensors.push(TensorInfo { offset: data_start + tensor.offset, ..tensor });
     }
-    Ok(tensors)
+    Ok(Contents { tensors, metadata })
 }
 
-/// The tensors of a header as they are written.
-struct Header(Vec<(String, Entry)>);
+/// A header as it is written.
+struct Header {
+    entries: Vec<(String, Entry)>,
+    metadata: BTreeMap<String, String>,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +75,7 @@ impl Entry {
         if end > i64::MAX as u64 {
             return Err(format!("tensor `{name}` ends at {end}, more than can be addressed"));
         }
-        Ok(TensorInfo { name, dtype, shape: self.shape, offset: begin, len })
+        Ok(TensorInfo { name, dtype, shape: self.shape, strides: None, offset: begin, len })
     }
 }
 
@@ -96,6 +102,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
         let mut names = HashSet::new();
         let mut entries = Vec::new();
+        let mut metadata = BTreeMap::new();
         while let Some(name) = map.next_key::<String>()? {
             if name.len() > 512 {
                 return Err(A::Error::custom(format!("a tensor's name of {} bytes", name.len())));
@@ -104,7 +111,9 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 return Err(A::Error::custom(format!("`{name}` stands twice")));
             }
             if name == METADATA {
-                map.next_value::<IgnoredAny>()?;
+                // Some writers put more than texts here; what is no text tells nobody anything.
+                let notes = map.next_value::<Option<BTreeMap<String, Value>>>()?.unwrap_or_default();
+                metadata.extend(notes.into_iter().filter_map(|(key, note)| Some((key, note.as_str()?.to_owned()))));
                 continue;
             }
             if entries.len() == MAX_TENSORS {
@@ -113,6 +122,6 @@ impl<'de> Visitor<'de> for HeaderVisitor {
             let entry = map.next_value::<Entry>()?;
             entries.push((name, entry));
         }
-        Ok(Header(entries))
+        Ok(Header { entries, metadata })
     }
 }

@@ -8,6 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::*;
+use crate::{TensorInfo, TensorType};
 
 /// A sound file: two matrices and a scalar, as the `safetensors` crate writes them.
 fn sound() -> Vec<u8> {
@@ -29,7 +30,7 @@ fn file(header: &str, data: usize) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<TensorInfo>> {
-    read_header(&mut &*bytes, bytes.len() as u64, Path::new("model.safetensors"))
+    contents(&mut &*bytes, bytes.len() as u64, Path::new("model.safetensors")).map(|contents| contents.tensors)
 }
 
 /// Why the file is refused.
@@ -156,7 +157,7 @@ impl Read for Endless {
 #[test]
 fn a_header_longer_than_the_limit_is_not_read() {
     let mut endless = Endless(0);
-    let told = read_header(&mut endless, u64::MAX, Path::new("huge")).unwrap_err().to_string();
+    let told = contents(&mut endless, u64::MAX, Path::new("huge")).unwrap_err().to_string();
     assert!(told.contains("at most"), "{told}");
     assert_eq!(endless.0, 8, "only the length may have been read");
 }
@@ -167,6 +168,9 @@ fn metadata_is_no_tensor() {
     let tensors = read(&file(&header, 2)).unwrap();
     assert_eq!(tensors.len(), 1);
     assert!(read(&file("{}", 0)).unwrap().is_empty());
+    let bytes = file(&header, 2);
+    let contents = contents(&mut &*bytes, bytes.len() as u64, Path::new("x")).unwrap();
+    assert_eq!(contents.metadata.get("format").map(String::as_str), Some("pt"));
 }
 
 /// Whatever is read must be sound: whole, in order, inside the file.

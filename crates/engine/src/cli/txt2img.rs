@@ -55,7 +55,7 @@ fn make(args: &Txt2img) -> Result<Made> {
     let mut picture = None;
     while let Some(event) = job.blocking_next() {
         match event {
-            Event::Queued { .. } => {}
+            Event::Queued { .. } | Event::Preview { .. } => {}
             Event::Loading => bar.set_message("opening the model"),
             Event::Warning { message } => {
                 bar.suspend(|| eprintln!("warning: {message}"));
@@ -88,8 +88,6 @@ fn job(args: &Txt2img) -> Result<GenerateJob> {
     let folder = DiffusersFolder::open(&args.model)?;
     let own_size = if args.width.is_none() || args.height.is_none() { own_size(&folder)? } else { 0 };
     Ok(GenerateJob {
-        model: ModelSource { path: args.model.clone(), pipeline: PipelineKind::Sdxl },
-        prompt: args.prompt.clone(),
         negative_prompt: args.negative_prompt.clone(),
         seeds: vec![args.seed.unwrap_or_else(|| RandomState::new().hash_one(process::id()) & MAX_DRAWN_SEED)],
         steps: args.steps,
@@ -99,6 +97,7 @@ fn job(args: &Txt2img) -> Result<GenerateJob> {
         scheduler: args.scheduler.clone().map(|scheduler| scheduler.0),
         dtype: args.dtype.map(Into::into),
         device: args.device.map(|device| device.to_string()),
+        ..GenerateJob::new(ModelSource::whole(&args.model, PipelineKind::Sdxl), &args.prompt)
     })
 }
 

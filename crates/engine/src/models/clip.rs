@@ -6,6 +6,8 @@ use crate::config::clip::LEGACY_EOS;
 use crate::config::{Activation, ClipConfig};
 use crate::nn::attention::{Mask, attend, merge_heads, split_heads};
 use crate::nn::{Embedding, LayerNorm, Linear};
+use crate::parts::Part;
+use crate::pool::Network;
 use crate::weights::{Scope, WeightMap};
 use crate::{Error, Result};
 
@@ -61,12 +63,6 @@ impl ClipText {
         &self.config
     }
 
-    /// Whether a tensor of the weights that the model did not take is of no use to anyone: old files carry the
-    /// position numbers, and an encoder that does not pool needs no final norm.
-    pub fn is_known_spare(name: &str) -> bool {
-        name.ends_with("position_ids") || name.contains("final_layer_norm") || name.starts_with("text_projection.")
-    }
-
     /// Encodes `(batch, tokens)` ids.
     pub fn forward(&self, ids: &Tensor) -> Result<TextState> {
         self.check(ids)?;
@@ -118,6 +114,17 @@ impl ClipText {
         let (batch, _, width) = states.size3()?;
         let at = scores.f_argmax(-1, false)?.f_view([batch, 1, 1])?.f_expand([batch, 1, width], false)?;
         Ok(states.f_gather(1, &at.f_to(states.device())?, false)?.f_squeeze_dim(1)?)
+    }
+}
+
+impl Network for ClipText {
+    fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
+        Self::open(weights, ClipConfig::read(&part.name, &part.class, &part.config)?)
+    }
+
+    /// Old files carry the position numbers, and an encoder that does not pool needs no final norm.
+    fn is_known_spare(name: &str) -> bool {
+        name.ends_with("position_ids") || name.contains("final_layer_norm") || name.starts_with("text_projection.")
     }
 }
 

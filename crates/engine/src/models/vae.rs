@@ -7,6 +7,8 @@ use crate::config::{Activation, VaeConfig};
 use crate::models::resnet::{Resnet, ResnetShape};
 use crate::nn::attention::{Mask, attend};
 use crate::nn::{Conv2d, GroupNorm, Linear, upsample_nearest};
+use crate::parts::Part;
+use crate::pool::Network;
 use crate::weights::{Scope, WeightMap};
 
 /// Epsilon of all its group norms.
@@ -58,11 +60,6 @@ impl AutoencoderKl {
         &self.config
     }
 
-    /// Whether a tensor of the weights belongs to the half that is not built.
-    pub fn is_known_spare(name: &str) -> bool {
-        name.starts_with("encoder.") || name.starts_with("quant_conv.")
-    }
-
     /// Undoes the scaling that diffusion works in, as diffusers' SDXL pipeline does.
     pub fn unscale(&self, latents: &Tensor) -> Result<Tensor> {
         let scale = self.config.scaling_factor;
@@ -88,6 +85,17 @@ impl AutoencoderKl {
         }
         // `act_fn` is for the resnets; this one is always silu.
         self.conv_out.forward(&Activation::Silu.apply(self.norm_out.forward(&hidden)?)?)
+    }
+}
+
+impl Network for AutoencoderKl {
+    fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
+        Self::open(weights, VaeConfig::read(&part.name, &part.config)?)
+    }
+
+    /// The half that is not built.
+    fn is_known_spare(name: &str) -> bool {
+        name.starts_with("encoder.") || name.starts_with("quant_conv.")
     }
 }
 

@@ -11,15 +11,19 @@ mod step;
 
 use std::ops::ControlFlow;
 
+use easel_engine_protocol::{Lora, Options};
 use serde_json::{Map, Value};
 use tch::Tensor;
 
 pub use noise::unit_noise;
 pub use sdxl::Sdxl;
 
+use crate::Result;
+use crate::pool::Pool;
+
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TextToImage {
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Request {
     /// What the picture shows.
     pub prompt: String,
     /// What it must not show; absent and empty differ where the pipeline says `force_zeros_for_empty_prompt`.
@@ -28,7 +32,7 @@ pub struct TextToImage {
     pub seeds: Vec<u64>,
     /// Denoising steps.
     pub steps: u32,
-    /// Classifier-free guidance; computed only above 1.
+    /// Classifier-free guidance; computed only above 1. Networks that embed the scale are told of it instead.
     pub guidance_scale: f64,
     /// Width in pixels.
     pub width: u32,
@@ -36,6 +40,39 @@ pub struct TextToImage {
     pub height: u32,
     /// Keys in place of those of the model's own schedule.
     pub scheduler: Option<Map<String, Value>>,
+    /// A picture to begin from.
+    pub image: Option<Pixels>,
+    /// Where it is repainted: white is, black stays.
+    pub mask: Option<Pixels>,
+    /// How far the picture may go from `image`; absent, the pipeline's own.
+    pub strength: Option<f64>,
+    /// Repaints only a crop around the mask, this many pixels wider on each side.
+    pub mask_padding: Option<u32>,
+    /// Adapters in the order in which they are applied.
+    pub loras: Vec<Lora>,
+    /// What is done beside the plain recipe.
+    pub options: Options,
+}
+
+/// A picture that comes with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pixels {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Rows of red, green and blue bytes.
+    pub rgb: Vec<u8>,
+}
+
+/// A model that makes pictures. It holds no network: it leases what it computes with from the pool of its device, and
+/// everything about it happens on the thread that owns that device.
+pub trait Pipeline {
+    /// Builds every network that it uses, so that what is wrong with them is told before anything is made.
+    fn load(&self, pool: &Pool) -> Result<()>;
+
+    /// Makes one picture for each seed.
+    fn generate(&self, request: &Request, pool: &Pool, observer: &mut dyn Observer) -> Result<Vec<Picture>>;
 }
 
 /// A picture.

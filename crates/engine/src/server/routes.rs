@@ -4,12 +4,12 @@ use std::process;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
-use easel_catalog::DiffusersFolder;
 use easel_engine_protocol::{DeviceStatus, GenerateJob, PROTOCOL, Status};
 
 use super::answer::Refusal;
 use super::stream::{EventStream, OpenStreams};
 use crate::Error;
+use crate::parts::ModelParts;
 use crate::worker::{JobOptions, Worker};
 
 #[get("/v1/status")]
@@ -32,10 +32,10 @@ pub(super) async fn generate(
     streams: web::Data<OpenStreams>,
 ) -> Result<HttpResponse, Refusal> {
     let job = job.into_inner();
-    let path = job.model.path.clone();
+    let model = job.model.clone();
     // A model that is not there is refused before the stream begins; whether it is whole shows when it is opened.
-    let found = web::block(move || DiffusersFolder::open(&path).map(drop)).await;
-    found.map_err(|error| Error::internal(error.to_string()))?.map_err(Error::from)?;
+    let found = web::block(move || ModelParts::find(&model)).await;
+    found.map_err(|error| Error::internal(error.to_string()))??;
     let job = worker.submit(job, JobOptions::default())?;
     let stream = EventStream::new(job, &streams);
     Ok(HttpResponse::Ok().content_type("application/x-ndjson").streaming(stream))

@@ -1,15 +1,16 @@
 //! All tensors of one component by name.
 
 use std::cell::RefCell;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use easel_catalog::{Component, SafetensorsFile, TensorInfo};
 use memmap2::Mmap;
 use tch::{Device, Kind};
 
 use super::Scope;
 use super::weight::{self, Weight};
+use crate::parts::{Part, PartTensor};
 use crate::{Error, Result};
 
 /// All tensors of one component by name. A model takes what it needs through a [`Scope`]; what nobody
@@ -17,30 +18,29 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct WeightMap {
     component: String,
-    tensors: HashMap<String, (TensorInfo, Arc<Mmap>)>,
+    tensors: HashMap<String, (PartTensor, Arc<Mmap>)>,
     taken: RefCell<HashSet<String>>,
     device: Device,
     kind: Kind,
 }
 
 impl WeightMap {
-    /// Maps the weights files of a component of a model folder.
-    pub fn of(component: &Component, device: Device, kind: Kind) -> Result<Self> {
-        let files = component.weights().map_err(|e| Error::from(e).within(&component.name))?;
-        Self::open(&component.name, files, device, kind)
-    }
-
-    /// Maps these files; `component` is how errors call it.
-    pub fn open(component: &str, files: Vec<SafetensorsFile>, device: Device, kind: Kind) -> Result<Self> {
+    /// Maps the files of a part.
+    pub fn of(part: &Part, device: Device, kind: Kind) -> Result<Self> {
+        let mut maps = HashMap::new();
         let mut tensors = HashMap::new();
-        for file in files {
-            let map = weight::map_file(&file).map_err(|e| e.within(component))?;
-            for info in file.tensors {
-                tensors.insert(info.name.clone(), (info, Arc::clone(&map)));
-            }
+        for tensor in &part.tensors {
+            let map = match maps.entry(tensor.file.path.as_path()) {
+                Entry::Occupied(known) => Arc::clone(known.get()),
+                Entry::Vacant(new) => {
+                    let map = weight::map_file(&tensor.file).map_err(|error| error.within(&part.name))?;
+                    Arc::clone(new.insert(map))
+                }
+            };
+            tensors.insert(tensor.name.clone(), (tensor.clone(), map));
         }
         let taken = RefCell::default();
-        Ok(Self { component: component.to_owned(), tensors, taken, device, kind })
+        Ok(Self { component: part.name.clone(), tensors, taken, device, kind })
     }
 
     /// The names that begin at the root.
@@ -70,22 +70,23 @@ impl WeightMap {
 
     /// The tensor of this name, which must have this shape.
     pub(super) fn take(&self, name: &str, shape: &[i64]) -> Result<Weight> {
-        let Some((info, map)) = self.tensors.get(name) else {
+        let Some((tensor, map)) = self.tensors.get(name) else {
             return Err(Error::broken(format!(
                 "{}: tensor {name} of shape {shape:?} is missing from the weights",
                 self.component
             )));
         };
-        let fits = info.shape.len() == shape.len()
-            && info.shape.iter().zip(shape).all(|(&found, &needed)| u64::try_from(needed) == Ok(found));
+        let found = tensor.shape();
+        let fits = found.len() == shape.len()
+            && found.iter().zip(shape).all(|(&found, &needed)| u64::try_from(needed) == Ok(found));
         if !fits {
             return Err(Error::broken(format!(
                 "{}: tensor {name} has shape {:?} in the file, the config needs {shape:?}",
-                self.component, info.shape
+                self.component, found
             )));
         }
         self.taken.borrow_mut().insert(name.to_owned());
-        weight::read(map, info, self.kind, self.device).map_err(|e| e.within(&self.component))
+        weight::read(map, tensor, self.kind, self.device).map_err(|e| e.within(&self.component))
     }
 
     /// A sentence about tensors that no part of the model took, unless `known` explains all of them.

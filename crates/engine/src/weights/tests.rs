@@ -1,12 +1,15 @@
 use std::path::Path;
+use std::sync::Arc;
 
-use easel_catalog::SafetensorsFile;
+use easel_catalog::{TensorFile, TensorInfo};
+use serde_json::Map;
 use tch::{Device, Kind, Tensor};
 
 use super::WeightMap;
+use crate::parts::{Form, Part, PartTensor};
 
 /// Writes a file of these tensors, its header `pad` bytes longer than needed.
-fn write(path: &Path, tensors: &[(&str, &str, &[i64], &[u8])], pad: usize) -> SafetensorsFile {
+fn write(path: &Path, tensors: &[(&str, &str, &[i64], &[u8])], pad: usize) -> TensorFile {
     let mut entries = Vec::new();
     let mut data = Vec::new();
     for (name, dtype, shape, bytes) in tensors {
@@ -23,15 +26,27 @@ fn write(path: &Path, tensors: &[(&str, &str, &[i64], &[u8])], pad: usize) -> Sa
     file.extend_from_slice(header.as_bytes());
     file.extend_from_slice(&data);
     std::fs::write(path, file).unwrap();
-    SafetensorsFile::open(path).unwrap()
+    TensorFile::open(path).unwrap()
 }
 
 fn floats(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-fn open(file: SafetensorsFile, kind: Kind) -> WeightMap {
-    WeightMap::open("unet", vec![file], Device::Cpu, kind).unwrap()
+fn part(file: TensorFile) -> Part {
+    let file = Arc::new(file);
+    let whole = |info: &TensorInfo| PartTensor {
+        name: info.name.clone(),
+        file: Arc::clone(&file),
+        info: info.clone(),
+        form: Form::Whole,
+    };
+    let tensors = file.tensors.iter().map(whole).collect();
+    Part { name: "unet".to_owned(), class: String::new(), config: Map::new(), tensors }
+}
+
+fn open(file: TensorFile, kind: Kind) -> WeightMap {
+    WeightMap::of(&part(file), Device::Cpu, kind).unwrap()
 }
 
 #[test]
@@ -98,8 +113,8 @@ fn a_file_that_changed_since_its_header_was_read_is_refused() {
     let path = folder.path().join("a.safetensors");
     let file = write(&path, &[("w", "F32", &[1], &floats(&[1.0]))], 0);
     std::fs::write(&path, b"shorter").unwrap();
-    let error = WeightMap::open("vae", vec![file], Device::Cpu, Kind::Float).map(|_| ()).unwrap_err().to_string();
-    assert!(error.starts_with("vae: ") && error.contains("changed while it was opened"), "{error}");
+    let error = WeightMap::of(&part(file), Device::Cpu, Kind::Float).map(|_| ()).unwrap_err().to_string();
+    assert!(error.starts_with("unet: ") && error.contains("changed while it was opened"), "{error}");
 }
 
 #[test]
@@ -116,4 +131,27 @@ fn what_nobody_took_is_named_unless_it_is_known() {
         map.root().tensor(name, &[1]).unwrap();
     }
     assert_eq!(map.left_over(known), None);
+}
+
+#[test]
+fn a_tensor_may_be_a_part_of_what_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for pad in [0, 1] {
+        let bytes = floats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let file = write(&folder.path().join("a.safetensors"), &[("w", "F32", &[3, 2], &bytes)], pad);
+        let whole = part(file).tensors.remove(0);
+        let taken = |form: Form, strides: Option<Vec<u64>>, shape: &[i64]| {
+            let mut tensor = PartTensor { form, ..whole.clone() };
+            tensor.info.strides = strides;
+            let part =
+                Part { name: "unet".to_owned(), class: String::new(), config: Map::new(), tensors: vec![tensor] };
+            let weight = WeightMap::of(&part, Device::Cpu, Kind::Float).unwrap().root().tensor("w", shape).unwrap();
+            assert!(weight.is_contiguous());
+            Vec::<f32>::try_from(weight.flatten(0, -1)).unwrap()
+        };
+        assert_eq!(taken(Form::Rows(1..3), None, &[2, 2]), [3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(taken(Form::Transposed, None, &[2, 3]), [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
+        assert_eq!(taken(Form::Reshaped(vec![6, 1]), None, &[6, 1]), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(taken(Form::Whole, Some(vec![1, 3]), &[3, 2]), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    }
 }

@@ -7,10 +7,11 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use easel_catalog::{SafetensorsFile, TensorInfo, TensorType};
+use easel_catalog::{TensorFile, TensorInfo, TensorType};
 use memmap2::Mmap;
 use tch::{Device, Kind, Tensor};
 
+use crate::parts::{Form, PartTensor};
 use crate::{Error, Result};
 
 /// A weight: the tensor, and what keeps its bytes alive.
@@ -33,7 +34,7 @@ impl Deref for Weight {
 }
 
 /// Maps a file whose header has been checked. A file that has changed its length since is refused.
-pub(super) fn map_file(file: &SafetensorsFile) -> Result<Arc<Mmap>> {
+pub(super) fn map_file(file: &TensorFile) -> Result<Arc<Mmap>> {
     let map = open_mapping(&file.path).map_err(|error| Error::broken(format!("{}: {error}", file.path.display())))?;
     if u64::try_from(map.len()) != Ok(file.len) {
         return Err(Error::broken(format!(
@@ -55,49 +56,88 @@ fn open_mapping(path: &Path) -> std::io::Result<Mmap> {
     unsafe { Mmap::map(&file) }
 }
 
-/// The tensor of `info` on `device` in `kind`: a view of the mapping where type, alignment and device
-/// allow it, a copy otherwise.
-pub(super) fn read(mapping: &Arc<Mmap>, info: &TensorInfo, kind: Kind, device: Device) -> Result<Weight> {
+/// The tensor on `device` in `kind`: a view of the mapping where type, alignment and device allow it, a copy otherwise.
+pub(super) fn read(mapping: &Arc<Mmap>, tensor: &PartTensor, kind: Kind, device: Device) -> Result<Weight> {
+    let info = &tensor.info;
     let stored = kind_of(info)?;
-    let shape = info.shape.iter().map(|&n| i64::try_from(n)).collect::<Result<Vec<_>, _>>();
+    let numbers = |numbers: &[u64]| numbers.iter().map(|&n| i64::try_from(n)).collect::<Result<Vec<_>, _>>();
     let range = usize::try_from(info.offset)
         .and_then(|start| usize::try_from(info.len).map(|len| start..start.saturating_add(len)));
-    let (Ok(shape), Ok(range)) = (shape, range) else {
+    let strides = info.strides.as_deref().map(numbers).transpose();
+    let (Ok(shape), Ok(strides), Ok(range)) = (numbers(&info.shape), strides, range) else {
         return Err(Error::broken(format!("tensor {} is too large", info.name)));
     };
     let Some(bytes) = mapping.get(range) else {
         return Err(Error::broken(format!("tensor {} lies outside its file", info.name)));
     };
-    if bytes.is_empty() {
-        let tensor = Tensor::f_zeros(&shape, (kind, device))?;
-        return Ok(Weight { tensor, _mapping: None });
+    if shape.contains(&0) {
+        let shape = numbers(&tensor.shape()).map_err(|_| Error::broken("a tensor's shape is too large"))?;
+        return Ok(Weight { tensor: Tensor::f_zeros(&shape, (kind, device))?, _mapping: None });
     }
+    let strides = strides.unwrap_or_else(|| in_order(&shape));
     let aligned = bytes.as_ptr().addr().is_multiple_of(stored.elt_size_in_bytes());
-    let tensor = if aligned { view(bytes, &shape, stored)? } else { Tensor::f_from_data_size(bytes, &shape, stored)? };
+    let owned;
+    let whole = if aligned {
+        view(bytes, &shape, &strides, stored)?
+    } else {
+        // Where elements lie across the natural boundary, they are moved once, and viewed where they are then.
+        owned = Tensor::f_from_data_size(bytes, &[elements(bytes, stored)?], stored)?;
+        owned.f_as_strided(&shape, &strides, None)?
+    };
+    let shaped = shaped(&whole, &tensor.form)?;
     if stored == kind && device == Device::Cpu {
-        return Ok(Weight { tensor, _mapping: aligned.then(|| Arc::clone(mapping)) });
+        // Contiguous as the layers expect; a copy only where it is not.
+        let in_place = shaped.is_contiguous();
+        let tensor = shaped.f_contiguous()?;
+        return Ok(Weight { tensor, _mapping: (aligned && in_place).then(|| Arc::clone(mapping)) });
     }
     // To the device first: a GPU converts faster than the CPU, and fewer bytes travel when it widens.
-    let tensor = tensor.f_to_device_(device, stored, false, false)?.f_totype(kind)?;
+    let tensor = shaped.f_to_device_(device, stored, false, false)?.f_totype(kind)?.f_contiguous()?;
     Ok(Weight { tensor, _mapping: None })
 }
 
-#[expect(unsafe_code, reason = "libtorch has no other way to use memory that it did not allocate")]
-fn view(bytes: &[u8], shape: &[i64], kind: Kind) -> Result<Tensor> {
+/// What of a tensor that is written is meant, as a view of it.
+fn shaped(whole: &Tensor, form: &Form) -> Result<Tensor> {
+    let number = |n: u64| i64::try_from(n).map_err(|_| Error::broken("a tensor's shape is too large"));
+    Ok(match form {
+        Form::Whole => whole.shallow_clone(),
+        Form::Rows(rows) => whole.f_narrow(0, number(rows.start)?, number(rows.end.saturating_sub(rows.start))?)?,
+        Form::Transposed => whole.f_transpose(0, 1)?,
+        Form::Reshaped(shape) => {
+            let shape = shape.iter().map(|&n| number(n)).collect::<Result<Vec<_>>>()?;
+            whole.f_reshape(shape)?
+        }
+    })
+}
+
+/// The strides of elements that lie in order without gaps.
+fn in_order(shape: &[i64]) -> Vec<i64> {
     let mut strides = vec![1; shape.len()];
     let mut elements: i64 = 1;
     for (stride, &n) in strides.iter_mut().zip(shape).rev() {
         *stride = elements;
         elements = elements.saturating_mul(n);
     }
-    let needed = usize::try_from(elements).map(|n| n.saturating_mul(kind.elt_size_in_bytes()));
-    if needed != Ok(bytes.len()) {
+    strides
+}
+
+fn elements(bytes: &[u8], kind: Kind) -> Result<i64> {
+    i64::try_from(bytes.len() / kind.elt_size_in_bytes()).map_err(|_| Error::broken("a tensor is too large"))
+}
+
+#[expect(unsafe_code, reason = "libtorch has no other way to use memory that it did not allocate")]
+fn view(bytes: &[u8], shape: &[i64], strides: &[i64], kind: Kind) -> Result<Tensor> {
+    // The element furthest from the start must lie inside.
+    let last = shape.iter().zip(strides).try_fold(0_i64, |last, (&n, &stride)| {
+        if stride < 0 || n < 1 { None } else { last.checked_add((n - 1).checked_mul(stride)?) }
+    });
+    if shape.len() != strides.len() || last.is_none_or(|last| Ok(last) >= elements(bytes, kind).map_err(|_| ())) {
         return Err(Error::broken("a tensor's shape does not fit its bytes"));
     }
-    // SAFETY: `bytes` is as long as shape and kind need and aligned for the kind, which the caller and
-    // the check above see to; every caller keeps the mapping in the same `Weight` as the tensor, or
+    // SAFETY: every element that shape and strides reach lies in `bytes`, which the check above sees to, and is aligned
+    // for the kind, which the caller sees to; every caller keeps the mapping in the same `Weight` as the tensor, or
     // copies the tensor before it lets go of the mapping.
-    Ok(unsafe { Tensor::f_from_blob(bytes.as_ptr(), shape, &strides, kind, Device::Cpu)? })
+    Ok(unsafe { Tensor::f_from_blob(bytes.as_ptr(), shape, strides, kind, Device::Cpu)? })
 }
 
 fn kind_of(info: &TensorInfo) -> Result<Kind> {

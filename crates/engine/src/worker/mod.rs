@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 pub use device::DeviceName;
 pub use job::{Job, JobOptions};
 pub use limits::MAX_PROMPT_BYTES;
-pub use open::{Model, Open, open_model};
+pub use open::{Open, open_model};
 
 use crate::{Error, Result};
 use lane::Lane;

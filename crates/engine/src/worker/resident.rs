@@ -4,18 +4,20 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 use std::{fs, io};
 
-use easel_engine_protocol::{Dtype, EngineErrorKind, Event, LoadedModel, ModelSource, Timings};
+use easel_engine_protocol::{Dtype, EngineErrorKind, Event, GenerateJob, LoadedModel, ModelSource, Timings};
 
 use super::device::DeviceName;
 use super::job::Task;
-use super::open::{Model, Open};
+use super::open::Open;
 use super::progress::Progress;
-use crate::pipelines::TextToImage;
+use crate::pipelines::{Pipeline, Request};
+use crate::pool::Pool;
 use crate::{Error, Result};
 
 pub(super) struct Resident {
     device: DeviceName,
     open: Open,
+    pool: Pool,
     current: Option<OpenModel>,
 }
 
@@ -23,12 +25,12 @@ struct OpenModel {
     source: ModelSource,
     dtype: Dtype,
     stamp: Stamp,
-    model: Box<dyn Model>,
+    pipeline: Box<dyn Pipeline>,
 }
 
 impl Resident {
     pub(super) fn new(device: DeviceName, open: Open) -> Self {
-        Self { device, open, current: None }
+        Self { device, open, pool: Pool::new(device.torch()), current: None }
     }
 
     pub(super) fn loaded(&self) -> Option<LoadedModel> {
@@ -42,6 +44,7 @@ impl Resident {
     /// Closes the model.
     pub(super) fn forget(&mut self) {
         self.current = None;
+        self.pool.clear();
     }
 
     /// Runs a job to its end. Out of memory: closes the model, which frees the most that can be freed, and tries once more.
@@ -61,48 +64,66 @@ impl Resident {
     fn attempt(&mut self, task: &Task, progress: &mut Progress<'_>) -> Result<()> {
         let request = &task.request;
         let dtype = request.dtype.unwrap_or(self.device.default_dtype());
-        let model = self.model(&request.model, dtype, progress)?;
+        self.open_model(&request.model, dtype, progress)?;
         if task.cancel.is_set() {
             return Err(Error::cancelled());
         }
-        let request = TextToImage {
-            prompt: request.prompt.clone(),
-            negative_prompt: request.negative_prompt.clone(),
-            seeds: request.seeds.clone(),
-            steps: request.steps,
-            guidance_scale: request.guidance_scale,
-            width: request.width,
-            height: request.height,
-            scheduler: request.scheduler.clone(),
+        let Some(current) = &self.current else {
+            return Err(Error::internal("the model was opened and is gone"));
         };
+        let request = request_of(request)?;
         progress.begin();
-        model.generate(&request, progress)?;
+        current.pipeline.generate(&request, &self.pool, progress)?;
         Ok(())
     }
 
-    /// The model, opened if another one is, or if its files have changed since. The open one is closed only when the
+    /// Opens the model if another one is open, or if its files have changed since. The open one is closed only when the
     /// new one stands.
-    fn model(&mut self, source: &ModelSource, dtype: Dtype, progress: &mut Progress<'_>) -> Result<&dyn Model> {
+    fn open_model(&mut self, source: &ModelSource, dtype: Dtype, progress: &mut Progress<'_>) -> Result<()> {
         let stamp = Stamp::of(&source.path);
         let is_open = self.current.as_ref().is_some_and(|current| {
             current.source == *source
                 && current.dtype == dtype
                 && stamp.as_ref().is_ok_and(|stamp| *stamp == current.stamp)
         });
-        if !is_open {
-            progress.send(Event::Loading);
-            let begun = Instant::now();
-            let model = (self.open)(source, self.device.torch(), dtype)?;
-            let stamp = stamp.map_err(|error| Error::broken(format!("{}: {error}", source.path.display())))?;
-            self.current = Some(OpenModel { source: source.clone(), dtype, stamp, model });
-            let ms = progress.loaded(begun.elapsed());
-            tracing::info!(model = %source.path.display(), device = %self.device, ?dtype, ms, "model opened");
+        if is_open {
+            return Ok(());
         }
-        match &self.current {
-            Some(current) => Ok(current.model.as_ref()),
-            None => Err(Error::internal("the model was opened and is gone")),
-        }
+        progress.send(Event::Loading);
+        let begun = Instant::now();
+        let pipeline = (self.open)(source, self.device.torch(), dtype)?;
+        pipeline.load(&self.pool)?;
+        let stamp = stamp.map_err(|error| Error::broken(format!("{}: {error}", source.path.display())))?;
+        self.current = Some(OpenModel { source: source.clone(), dtype, stamp, pipeline });
+        self.pool.clear();
+        let ms = progress.loaded(begun.elapsed());
+        tracing::info!(model = %source.path.display(), device = %self.device, ?dtype, ms, "model opened");
+        Ok(())
     }
+}
+
+/// The job as the pipelines take it.
+fn request_of(job: &GenerateJob) -> Result<Request> {
+    let pictures = [("image", job.image.is_some()), ("mask", job.mask.is_some())];
+    if let Some((field, _)) = pictures.iter().find(|(_, given)| *given) {
+        return Err(Error::invalid(format!("{field} is given, which no pipeline takes")));
+    }
+    Ok(Request {
+        prompt: job.prompt.clone(),
+        negative_prompt: job.negative_prompt.clone(),
+        seeds: job.seeds.clone(),
+        steps: job.steps,
+        guidance_scale: job.guidance_scale,
+        width: job.width,
+        height: job.height,
+        scheduler: job.scheduler.clone(),
+        image: None,
+        mask: None,
+        strength: job.strength,
+        mask_padding: job.mask_padding,
+        loras: job.loras.clone(),
+        options: job.options.clone(),
+    })
 }
 
 /// Name, length and time of every file of a model folder: when they differ, the model on disk is another one.

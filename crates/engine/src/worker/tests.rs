@@ -10,7 +10,8 @@ use easel_engine_protocol::{Dtype, ModelSource, PipelineKind};
 use tempfile::TempDir;
 
 use super::*;
-use crate::pipelines::{Observer, Picture, TextToImage};
+use crate::pipelines::{Observer, Picture, Pipeline, Request};
+use crate::pool::Pool;
 
 /// How long anything here may take at most; far more than it does.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -20,8 +21,12 @@ struct Counting {
     generated: Arc<AtomicU32>,
 }
 
-impl Model for Counting {
-    fn generate(&self, request: &TextToImage, observer: &mut dyn Observer) -> Result<Vec<Picture>> {
+impl Pipeline for Counting {
+    fn load(&self, _: &Pool) -> Result<()> {
+        Ok(())
+    }
+
+    fn generate(&self, request: &Request, _: &Pool, observer: &mut dyn Observer) -> Result<Vec<Picture>> {
         let nth = self.generated.fetch_add(1, Ordering::SeqCst);
         observer.encoded();
         let out_of_memory = || Error::new(EngineErrorKind::OutOfMemory, "no memory");
@@ -66,7 +71,7 @@ impl Bench {
             if source.path.ends_with("broken") {
                 return Err(Error::broken("broken"));
             }
-            Ok(Box::new(Counting { generated: Arc::clone(&generate_count) }) as Box<dyn Model>)
+            Ok(Box::new(Counting { generated: Arc::clone(&generate_count) }) as Box<dyn Pipeline>)
         });
         let models = TempDir::new().unwrap();
         for name in ["one", "two", "broken"] {
@@ -78,23 +83,18 @@ impl Bench {
 
     fn job(&self, prompt: &str) -> GenerateJob {
         GenerateJob {
-            model: ModelSource { path: self.models.path().join("one"), pipeline: PipelineKind::Sdxl },
-            prompt: prompt.to_owned(),
-            negative_prompt: None,
             seeds: vec![7],
             steps: 3,
             guidance_scale: 5.0,
             width: 8,
             height: 8,
-            scheduler: None,
-            dtype: None,
-            device: None,
+            ..GenerateJob::new(ModelSource::whole(self.models.path().join("one"), PipelineKind::Sdxl), prompt)
         }
     }
 
     fn with_model(&self, name: &str) -> GenerateJob {
         let path = self.models.path().join(name);
-        GenerateJob { model: ModelSource { path, pipeline: PipelineKind::Sdxl }, ..self.job("") }
+        GenerateJob { model: ModelSource::whole(path, PipelineKind::Sdxl), ..self.job("") }
     }
 
     fn submit(&self, request: GenerateJob) -> Job {
@@ -169,6 +169,7 @@ fn events_come_in_order_and_end_with_one_last() {
             Event::Step { image, step, steps } => format!("{image} {step}/{steps}"),
             Event::Image { image, seed, .. } => format!("image {image} of {seed}"),
             Event::Done { .. } => "done".to_owned(),
+            Event::Preview { image, step, .. } => format!("preview {image} {step}"),
             Event::Failed { error } => format!("failed {error}"),
         })
         .collect();

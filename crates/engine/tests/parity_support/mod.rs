@@ -13,13 +13,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use easel_catalog::DiffusersFolder;
 use easel_engine::config::{UNetConfig, VaeConfig};
 use easel_engine::models::unet::Conditions;
 use easel_engine::models::{AutoencoderKl, UNet};
-use easel_engine::pipelines::{Observer, Sdxl, TextToImage, unit_noise};
+use easel_engine::parts::ModelParts;
+use easel_engine::pipelines::{Observer, Picture, Pipeline, Request, Sdxl, unit_noise};
+use easel_engine::pool::Pool;
 use easel_engine::weights::WeightMap;
-use easel_engine_protocol::Dtype;
+use easel_engine_protocol::{Dtype, ModelSource, PipelineKind};
 use safetensors::{Dtype as StoredDtype, SafeTensors};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -51,8 +52,8 @@ pub struct Run {
 
 impl Run {
     /// As the pipeline is asked.
-    pub fn request(&self) -> TextToImage {
-        TextToImage {
+    pub fn request(&self) -> Request {
+        Request {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative.clone(),
             seeds: vec![self.seed],
@@ -61,7 +62,20 @@ impl Run {
             width: self.width,
             height: self.height,
             scheduler: self.scheduler.clone(),
+            ..Request::default()
         }
+    }
+}
+
+/// A pipeline and the pool that it leases from.
+pub struct Model {
+    pub pipeline: Box<dyn Pipeline>,
+    pub pool: Pool,
+}
+
+impl Model {
+    pub fn generate(&self, request: &Request, observer: &mut dyn Observer) -> easel_engine::Result<Vec<Picture>> {
+        self.pipeline.generate(request, &self.pool, observer)
     }
 }
 
@@ -189,23 +203,24 @@ impl Fixture {
         self.expected.get(name).unwrap_or_else(|| panic!("{} has no {name}", self.name()))
     }
 
-    pub fn model(&self) -> DiffusersFolder {
-        DiffusersFolder::open(&self.folder.join("model")).unwrap()
+    pub fn parts(&self) -> ModelParts {
+        ModelParts::open(&ModelSource::whole(self.folder.join("model"), PipelineKind::Sdxl)).unwrap()
     }
 
-    pub fn open(&self, dtype: Dtype) -> Sdxl {
-        Sdxl::open(&self.model(), Device::Cpu, dtype).unwrap()
+    pub fn open(&self, dtype: Dtype) -> Model {
+        let pipeline = Box::new(Sdxl::open(self.parts(), Device::Cpu, dtype).unwrap());
+        Model { pipeline, pool: Pool::new(Device::Cpu) }
     }
 
     /// Makes the picture of a run and keeps everything on the way.
-    pub fn generate(model: &Sdxl, run: &Run) -> Recorder {
+    pub fn generate(model: &Model, run: &Run) -> Recorder {
         let mut recorder = Recorder::default();
         model.generate(&run.request(), &mut recorder).unwrap_or_else(|error| panic!("{}: {error}", run.name));
         recorder
     }
 
     /// Goes only as far as the first step, and keeps what the text encoders made.
-    fn encode(model: &Sdxl, run: &Run) -> BTreeMap<String, Tensor> {
+    fn encode(model: &Model, run: &Run) -> BTreeMap<String, Tensor> {
         let mut recorder = Recorder { stop: true, ..Recorder::default() };
         model.generate(&run.request(), &mut recorder).unwrap_err();
         recorder.dumped
@@ -246,10 +261,10 @@ impl Fixture {
     pub fn check_unet(&self) -> Report {
         let _no_grad = tch::no_grad_guard();
         let mut report = Report::default();
-        let folder = self.model();
-        let component = folder.component("unet").unwrap();
-        let config = UNetConfig::read("unet", &component.config().unwrap()).unwrap();
-        let weights = WeightMap::of(component, Device::Cpu, Kind::Float).unwrap();
+        let parts = self.parts();
+        let part = parts.part("unet").unwrap();
+        let config = UNetConfig::read("unet", &part.config).unwrap();
+        let weights = WeightMap::of(part, Device::Cpu, Kind::Float).unwrap();
         let unet = UNet::open(&weights, config).unwrap();
         assert_eq!(weights.left_over(|_| false), None);
         let conditions = Conditions {
@@ -271,11 +286,11 @@ impl Fixture {
     pub fn check_vae(&self) -> Report {
         let _no_grad = tch::no_grad_guard();
         let mut report = Report::default();
-        let folder = self.model();
-        let component = folder.component("vae").unwrap();
-        let config = VaeConfig::read("vae", &component.config().unwrap()).unwrap();
+        let parts = self.parts();
+        let part = parts.part("vae").unwrap();
+        let config = VaeConfig::read("vae", &part.config).unwrap();
         let scale = config.scaling_factor;
-        let weights = WeightMap::of(component, Device::Cpu, Kind::Float).unwrap();
+        let weights = WeightMap::of(part, Device::Cpu, Kind::Float).unwrap();
         let vae = AutoencoderKl::open(&weights, config).unwrap();
         let ours = vae.decode(&(self.tensor("noise") / scale)).unwrap();
         report.relative("vae", &ours, self.tensor("vae"), MODULE);

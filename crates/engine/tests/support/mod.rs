@@ -22,17 +22,12 @@ pub fn fixture(name: &str) -> PathBuf {
 /// A short job for the model at `path`.
 pub fn job(path: &Path) -> GenerateJob {
     GenerateJob {
-        model: ModelSource { path: path.to_owned(), pipeline: PipelineKind::Sdxl },
-        prompt: "a painting of a red squirrel".to_owned(),
-        negative_prompt: None,
         seeds: vec![7],
         steps: 3,
         guidance_scale: 3.0,
         width: 64,
         height: 64,
-        scheduler: None,
-        dtype: None,
-        device: None,
+        ..GenerateJob::new(ModelSource::whole(path, PipelineKind::Sdxl), "a painting of a red squirrel")
     }
 }
 

@@ -12,6 +12,8 @@ use self::time::TimestepEmbedding;
 use crate::config::{Activation, UNetConfig};
 use crate::models::transformer::TextProjection;
 use crate::nn::{Conv2d, GroupNorm, Linear, Sinusoid};
+use crate::parts::Part;
+use crate::pool::Network;
 use crate::weights::WeightMap;
 use crate::{Error, Result};
 
@@ -152,5 +154,11 @@ impl UNet {
             time = activation.apply(time)?;
         }
         self.config.resnet.activation.apply(time)
+    }
+}
+
+impl Network for UNet {
+    fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
+        Self::open(weights, UNetConfig::read(&part.name, &part.config)?)
     }
 }

@@ -4,8 +4,9 @@ use tch::{Device, Tensor};
 
 use super::Sdxl;
 use crate::models::unet::Conditioning;
+use crate::models::{AutoencoderKl, UNet};
 use crate::pipelines::noise::unit_noise;
-use crate::pipelines::{Observer, TextToImage, guidance, pixels, step};
+use crate::pipelines::{Observer, Request, guidance, pixels, step};
 use crate::schedulers::Scheduler;
 use crate::{Error, Result};
 
@@ -13,7 +14,8 @@ impl Sdxl {
     /// `(1, channels, h, w)`: the latents of one picture.
     pub(super) fn denoise(
         &self,
-        request: &TextToImage,
+        request: &Request,
+        unet: &UNet,
         schedule: &dyn Scheduler,
         conditioning: &Conditioning,
         (image, seed): (u32, u64),
@@ -25,7 +27,7 @@ impl Sdxl {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let guides = self.guides(request);
 
-        let noise = unit_noise(seed, &[1, self.unet.config().in_channels, height, width])?;
+        let noise = unit_noise(seed, &[1, self.unet.in_channels, height, width])?;
         observer.dump(&name("latents_in"), &noise);
         let mut latents =
             noise.f_mul_scalar(schedule.init_noise_sigma())?.f_to_device_(self.device, self.kind, false, false)?;
@@ -35,7 +37,7 @@ impl Sdxl {
                 input = input.f_repeat([2, 1, 1, 1])?;
             }
             let timestep = schedule.timestep(i);
-            let mut output = self.unet.forward(&input, timestep, conditioning)?;
+            let mut output = unet.forward(&input, timestep, conditioning)?;
             if guides {
                 output = guidance::combine(&output, request.guidance_scale)?;
             }
@@ -52,9 +54,15 @@ impl Sdxl {
     }
 
     /// Rows of red, green and blue bytes.
-    pub(super) fn decode(&self, latents: &Tensor, image: u32, observer: &mut dyn Observer) -> Result<Vec<u8>> {
-        let latents = self.vae.unscale(&latents.f_totype(self.vae_kind)?)?;
-        let decoded = pixels::to_unit_range(&self.vae.decode(&latents)?)?;
+    pub(super) fn decode(
+        &self,
+        vae: &AutoencoderKl,
+        latents: &Tensor,
+        image: u32,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<u8>> {
+        let latents = vae.unscale(&latents.f_totype(self.vae_kind)?)?;
+        let decoded = pixels::to_unit_range(&vae.decode(&latents)?)?;
         let name = if image == 0 { "image".to_owned() } else { format!("image_{image}.image") };
         observer.dump(&name, &decoded);
         pixels::to_rgb(&decoded)

@@ -4,72 +4,97 @@ mod denoise;
 mod open;
 mod prompt;
 
-use easel_catalog::DiffusersFolder;
 use easel_engine_protocol::Dtype;
-use serde_json::{Map, Value};
 use tch::{Device, Kind};
 
 use self::prompt::TextEncoder;
 use super::size::latent_size;
-use super::{Observer, Picture, TextToImage, memory};
+use super::{Observer, Picture, Pipeline, Request, memory};
+use crate::config::{ClipConfig, UNetConfig, VaeConfig};
 use crate::models::{AutoencoderKl, UNet};
+use crate::parts::ModelParts;
+use crate::pool::{Lease, Pool};
+use crate::tokenizer::ClipTokenizer;
 use crate::{Error, Result};
 
-/// An open SDXL model. Everything about it happens on the thread that owns its device.
+/// An SDXL model.
 #[derive(Debug)]
 pub struct Sdxl {
+    parts: ModelParts,
     device: Device,
     kind: Kind,
     /// The kind that the VAE decodes in; single precision where half overflows.
     vae_kind: Kind,
-    /// In the order of the concatenation. The refiner's shape has one.
-    encoders: Vec<TextEncoder>,
-    unet: UNet,
-    vae: AutoencoderKl,
-    scheduler: Map<String, Value>,
+    /// Names of the text encoders in the order of the concatenation, with their tokenizers. The refiner's shape has one.
+    encoders: Vec<(&'static str, ClipTokenizer, ClipConfig)>,
+    unet: UNetConfig,
+    vae: VaeConfig,
     force_zeros: bool,
     warnings: Vec<String>,
 }
 
 impl Sdxl {
-    /// Opens a folder in diffusers layout.
-    pub fn open(folder: &DiffusersFolder, device: Device, dtype: Dtype) -> Result<Self> {
-        let _no_grad = tch::no_grad_guard();
-        open::open(folder, device, dtype)
+    /// The model of these parts. Its networks are built when they are first used.
+    pub fn open(parts: ModelParts, device: Device, dtype: Dtype) -> Result<Self> {
+        open::open(parts, device, dtype)
     }
 
-    /// What is odd about the model's files, though it can be used.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
+    /// Whether the negative prompt is computed at all. Networks that embed the scale do not need it.
+    fn guides(&self, request: &Request) -> bool {
+        request.guidance_scale > 1.0 && self.unet.time.cond_proj_dim.is_none()
     }
 
-    /// Makes one picture for each seed, one after the other: a picture does not depend on its neighbours.
-    pub fn generate(&self, request: &TextToImage, observer: &mut dyn Observer) -> Result<Vec<Picture>> {
+    fn lease_unet(&self, pool: &Pool) -> Result<Lease<UNet>> {
+        pool.lease(self.parts.needed("unet", "UNet2DConditionModel")?, self.kind)
+    }
+
+    fn lease_vae(&self, pool: &Pool) -> Result<Lease<AutoencoderKl>> {
+        pool.lease(self.parts.needed("vae", "AutoencoderKL")?, self.vae_kind)
+    }
+
+    fn lease_encoders(&self, pool: &Pool) -> Result<Vec<TextEncoder<'_>>> {
+        self.encoders
+            .iter()
+            .map(|(name, tokenizer, _)| {
+                let part = self.parts.part(name).ok_or_else(|| Error::internal(format!("{name} is gone")))?;
+                Ok(TextEncoder { tokenizer, model: pool.lease(part, self.kind)? })
+            })
+            .collect()
+    }
+}
+
+impl Pipeline for Sdxl {
+    fn load(&self, pool: &Pool) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        let size = latent_size(request.width, request.height, self.vae.config().scale_factor())?;
+        self.lease_encoders(pool)?;
+        self.lease_unet(pool)?;
+        self.lease_vae(pool)?;
+        Ok(())
+    }
+
+    /// One after the other: a picture does not depend on its neighbours.
+    fn generate(&self, request: &Request, pool: &Pool, observer: &mut dyn Observer) -> Result<Vec<Picture>> {
+        let _no_grad = tch::no_grad_guard();
+        let size = latent_size(request.width, request.height, self.vae.scale_factor())?;
         if !request.guidance_scale.is_finite() {
             return Err(Error::invalid(format!("guidance_scale is {}, not a number", request.guidance_scale)));
         }
-        let schedule = crate::schedulers::build(&self.scheduler, request.scheduler.as_ref(), request.steps)?;
-        memory::check(self.vae.config(), (request.width, request.height), self.device, self.vae_kind)?;
-        for warning in &self.warnings {
-            observer.warn(warning);
-        }
-        let conditioning = self.condition(request, observer)?;
+        let schedule = crate::schedulers::build(&self.parts.scheduler, request.scheduler.as_ref(), request.steps)?;
+        memory::check(&self.vae, (request.width, request.height), self.device, self.vae_kind)?;
+        let texts = self.encode_prompts(request, pool, observer)?;
+        let (unet, vae) = (self.lease_unet(pool)?, self.lease_vae(pool)?);
+        let warnings = self.warnings.iter().chain(unet.warnings()).chain(vae.warnings());
+        warnings.for_each(|warning| observer.warn(warning));
+        let conditioning = self.condition(request, &unet, &texts)?;
         observer.encoded();
         let mut pictures = Vec::with_capacity(request.seeds.len());
         for (image, &seed) in (0..).zip(&request.seeds) {
-            let latents = self.denoise(request, &*schedule, &conditioning, (image, seed), size, observer)?;
-            let rgb = self.decode(&latents, image, observer)?;
+            let latents = self.denoise(request, &unet, &*schedule, &conditioning, (image, seed), size, observer)?;
+            let rgb = self.decode(&vae, &latents, image, observer)?;
             let picture = Picture { seed, width: request.width, height: request.height, rgb };
             observer.picture(image, &picture);
             pictures.push(picture);
         }
         Ok(pictures)
-    }
-
-    /// Whether the negative prompt is computed at all. Networks that embed the scale do not need it.
-    fn guides(&self, request: &TextToImage) -> bool {
-        request.guidance_scale > 1.0 && self.unet.config().time.cond_proj_dim.is_none()
     }
 }

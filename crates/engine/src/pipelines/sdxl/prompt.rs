@@ -5,16 +5,24 @@ use tch::{Kind, Tensor};
 use super::Sdxl;
 use super::open::TIME_IDS;
 use crate::Result;
-use crate::models::ClipText;
 use crate::models::unet::{Conditioning, Conditions};
-use crate::pipelines::{Observer, TextToImage, guidance};
+use crate::models::{ClipText, UNet};
+use crate::pipelines::{Observer, Request, guidance};
+use crate::pool::{Lease, Pool};
 use crate::tokenizer::ClipTokenizer;
 
 /// A tokenizer and the encoder behind it.
 #[derive(Debug)]
-pub(super) struct TextEncoder {
-    pub tokenizer: ClipTokenizer,
-    pub model: ClipText,
+pub(super) struct TextEncoder<'a> {
+    pub tokenizer: &'a ClipTokenizer,
+    pub model: Lease<ClipText>,
+}
+
+/// The prompts of a request, encoded.
+pub(super) struct Texts {
+    positive: Encoded,
+    /// Where guidance is computed.
+    negative: Option<Encoded>,
 }
 
 /// A prompt, encoded.
@@ -26,47 +34,63 @@ struct Encoded {
 }
 
 impl Sdxl {
-    /// Encodes the prompts and computes all that they decide. With guidance the batch is two: the negative prompt
-    /// comes first.
-    pub(super) fn condition(&self, request: &TextToImage, observer: &mut dyn Observer) -> Result<Conditioning> {
-        let positive = self.encode(&request.prompt, Some("prompt"), observer)?;
+    /// Encodes the prompts; the encoders are needed no longer after that.
+    pub(super) fn encode_prompts(&self, request: &Request, pool: &Pool, observer: &mut dyn Observer) -> Result<Texts> {
+        let encoders = self.lease_encoders(pool)?;
+        encoders.iter().flat_map(|encoder| encoder.model.warnings()).for_each(|warning| observer.warn(warning));
+        let positive = self.encode(&encoders, &request.prompt, Some("prompt"), observer)?;
         observer.dump("prompt_embeds", &positive.states);
         observer.dump("pooled", &positive.pooled);
-        let time_ids = self.time_ids(request)?;
-        let guidance = match self.unet.config().time.cond_proj_dim {
-            Some(dim) => Some(guidance::embed(request.guidance_scale, dim)?.f_to(self.device)?),
-            None => None,
-        };
         if !self.guides(request) {
-            return self.unet.condition(&Conditions {
-                text: &positive.states,
-                pooled: Some(&positive.pooled),
-                time_ids: Some(&time_ids),
-                guidance: guidance.as_ref(),
-            });
+            return Ok(Texts { positive, negative: None });
         }
         let negative = match (&request.negative_prompt, self.force_zeros) {
             (None, true) => {
                 Encoded { states: positive.states.f_zeros_like()?, pooled: positive.pooled.f_zeros_like()? }
             }
-            (prompt, _) => self.encode(prompt.as_deref().unwrap_or_default(), None, observer)?,
+            (prompt, _) => self.encode(&encoders, prompt.as_deref().unwrap_or_default(), None, observer)?,
         };
         observer.dump("negative_prompt_embeds", &negative.states);
         observer.dump("negative_pooled", &negative.pooled);
-        self.unet.condition(&Conditions {
-            text: &Tensor::f_cat(&[negative.states, positive.states], 0)?,
-            pooled: Some(&Tensor::f_cat(&[negative.pooled, positive.pooled], 0)?),
+        Ok(Texts { positive, negative: Some(negative) })
+    }
+
+    /// Computes all that the prompts decide. With guidance the batch is two: the negative prompt comes first.
+    pub(super) fn condition(&self, request: &Request, unet: &UNet, texts: &Texts) -> Result<Conditioning> {
+        let positive = &texts.positive;
+        let time_ids = self.time_ids(request)?;
+        let Some(negative) = &texts.negative else {
+            let guidance = match self.unet.time.cond_proj_dim {
+                Some(dim) => Some(guidance::embed(request.guidance_scale, dim)?.f_to(self.device)?),
+                None => None,
+            };
+            return unet.condition(&Conditions {
+                text: &positive.states,
+                pooled: Some(&positive.pooled),
+                time_ids: Some(&time_ids),
+                guidance: guidance.as_ref(),
+            });
+        };
+        unet.condition(&Conditions {
+            text: &Tensor::f_cat(&[&negative.states, &positive.states], 0)?,
+            pooled: Some(&Tensor::f_cat(&[&negative.pooled, &positive.pooled], 0)?),
             time_ids: Some(&time_ids.f_repeat([2, 1])?),
             guidance: None,
         })
     }
 
     /// Penultimate states of all encoders side by side, and the first pooled text there is.
-    fn encode(&self, prompt: &str, dumped: Option<&str>, observer: &mut dyn Observer) -> Result<Encoded> {
+    fn encode(
+        &self,
+        encoders: &[TextEncoder<'_>],
+        prompt: &str,
+        dumped: Option<&str>,
+        observer: &mut dyn Observer,
+    ) -> Result<Encoded> {
         let mut states = Vec::new();
         let mut pooled = None;
         let mut cut = Vec::new();
-        for (number, encoder) in (1..).zip(&self.encoders) {
+        for (number, encoder) in (1..).zip(encoders) {
             let encoded = encoder.tokenizer.encode(prompt)?;
             let ids = Tensor::f_from_slice(&encoded.ids)?.f_unsqueeze(0)?;
             if dumped.is_some() {
@@ -91,7 +115,7 @@ impl Sdxl {
 
     /// `(1, 6)`: original size, crop and target size, height before width. They pass through the computing type, as
     /// in diffusers.
-    fn time_ids(&self, request: &TextToImage) -> Result<Tensor> {
+    fn time_ids(&self, request: &Request) -> Result<Tensor> {
         let (height, width) = (i64::from(request.height), i64::from(request.width));
         let ids = Tensor::f_from_slice(&[height, width, 0, 0, height, width])?;
         let ids = ids.f_totype(self.kind)?.f_view([1, TIME_IDS])?;

@@ -1,4 +1,4 @@
-//! The element types of safetensors.
+//! The types of elements, as safetensors spells them.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ pub enum TensorType {
 
 impl TensorType {
     /// The type of this spelling.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "BOOL" => Self::Bool,
             "U8" => Self::U8,
