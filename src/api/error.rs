@@ -98,6 +98,7 @@ codes! {
     ProviderRateLimited "provider_rate_limited" SERVICE_UNAVAILABLE "The provider takes no more requests for now",
     ProviderOverloaded "provider_overloaded" SERVICE_UNAVAILABLE "The provider has too much to do",
     ProviderUnavailable "provider_unavailable" SERVICE_UNAVAILABLE "The provider cannot be reached",
+    OutOfMemory "out_of_memory" INSUFFICIENT_STORAGE "The picture does not fit into memory",
     LoopDetected "loop_detected" LOOP_DETECTED "The request went in a circle",
     Overloaded "overloaded" SERVICE_UNAVAILABLE "Easel has too much to do",
     Draining "draining" SERVICE_UNAVAILABLE "Easel is shutting down",

@@ -81,6 +81,7 @@ fn of_kind(kind: ErrorKind) -> (Code, &'static str) {
         ErrorKind::QuotaExhausted => (Code::ProviderQuota, "the provider's account must be topped up"),
         ErrorKind::RateLimited => (Code::ProviderRateLimited, "wait a little, or allow \"fallback\": \"auto\""),
         ErrorKind::Overloaded => (Code::ProviderOverloaded, "wait a little, or allow \"fallback\": \"auto\""),
+        ErrorKind::OutOfMemory => (Code::OutOfMemory, "ask for smaller or fewer pictures"),
         ErrorKind::Timeout => (Code::ProviderTimeout, "try again, or allow \"fallback\": \"auto\""),
         ErrorKind::Unavailable => (Code::ProviderUnavailable, "try again, or allow \"fallback\": \"auto\""),
         ErrorKind::NoImage => (Code::ProviderNoImage, "try again, or allow \"fallback\": \"auto\""),

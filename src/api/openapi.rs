@@ -91,7 +91,7 @@ errors! {
         MissingField InvalidField ConflictingFields Unsupported KeyReused InvalidRequest ContentRejected NotInstalled RateLimited
         ProviderUnauthorized ProviderModelNotFound ProviderNoImage ProviderProtocol NothingAvailable ProviderQuota
         ProviderRateLimited ProviderOverloaded ProviderUnavailable Overloaded ProviderTimeout DeadlineExceeded
-        LoopDetected;
+        OutOfMemory LoopDetected;
 }
 
 /// One response for each status, naming the codes that it may carry.

@@ -49,8 +49,10 @@ pub enum ErrorKind {
     QuotaExhausted,
     /// Too many requests for now.
     RateLimited,
-    /// The provider has too much to do, or too little memory.
+    /// The provider has too much to do.
     Overloaded,
+    /// What was asked for does not fit into the memory of who would make it.
+    OutOfMemory,
     /// It did not answer in time.
     Timeout,
     /// It cannot be reached, or is down.
@@ -79,9 +81,12 @@ impl ErrorKind {
     pub fn recovery(self) -> Recovery {
         match self {
             Self::InvalidRequest | Self::ContentRejected => Recovery::Final,
-            Self::Unsupported | Self::Unauthorized | Self::ModelNotFound | Self::QuotaExhausted | Self::Internal => {
-                Recovery::NextProvider
-            }
+            Self::Unsupported
+            | Self::Unauthorized
+            | Self::ModelNotFound
+            | Self::QuotaExhausted
+            | Self::OutOfMemory
+            | Self::Internal => Recovery::NextProvider,
             Self::RateLimited
             | Self::Overloaded
             | Self::Timeout
@@ -102,6 +107,7 @@ impl ErrorKind {
             Self::QuotaExhausted => "quota_exhausted",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
+            Self::OutOfMemory => "out_of_memory",
             Self::Timeout => "timeout",
             Self::Unavailable => "unavailable",
             Self::NoImage => "no_image",

@@ -44,6 +44,7 @@ async fn each_kind_of_failure_goes_on_or_ends_as_its_recovery_says() {
         ErrorKind::QuotaExhausted,
         ErrorKind::RateLimited,
         ErrorKind::Overloaded,
+        ErrorKind::OutOfMemory,
         ErrorKind::Timeout,
         ErrorKind::Unavailable,
         ErrorKind::NoImage,

@@ -45,7 +45,8 @@ impl Breaker {
             ErrorKind::InvalidRequest
             | ErrorKind::ContentRejected
             | ErrorKind::Unsupported
-            | ErrorKind::ModelNotFound => Verdict::Alive,
+            | ErrorKind::ModelNotFound
+            | ErrorKind::OutOfMemory => Verdict::Alive,
             ErrorKind::RateLimited => Verdict::Limited(asked),
             ErrorKind::Timeout if in_haste => Verdict::Nothing,
             ErrorKind::Unauthorized

@@ -135,6 +135,7 @@ impl Keys {
                 | ErrorKind::ContentRejected
                 | ErrorKind::ModelNotFound
                 | ErrorKind::Overloaded
+                | ErrorKind::OutOfMemory
                 | ErrorKind::Timeout
                 | ErrorKind::Unavailable
                 | ErrorKind::NoImage

@@ -10,10 +10,17 @@ use sha2::{Digest as _, Sha256};
 /// How deep the folders of a model go.
 const DEPTH: usize = 4;
 
-/// The digest of everything in a model's folder. A file that cannot be looked at counts with its name.
-pub(super) fn of_folder(folder: &Path) -> String {
+/// The digest of everything that a model is made of: files, and folders with all that is in them. A file that cannot
+/// be looked at counts with its name.
+pub(super) fn of<'a>(places: impl Iterator<Item = (&'a str, &'a Path)>) -> String {
     let mut files = Vec::new();
-    list(folder, "", DEPTH, &mut files);
+    for (name, path) in places {
+        if path.is_dir() {
+            list(path, &format!("{name}/"), DEPTH, &mut files);
+        } else {
+            files.push(described(name.to_owned(), path));
+        }
+    }
     files.sort();
     let mut digest = Sha256::new();
     for (name, size, nanoseconds) in files {
@@ -35,13 +42,15 @@ fn list(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<(String, u64,
                     list(&entry.path(), &format!("{name}/"), depth - 1, files);
                 }
             }
-            Ok(found) => {
-                let time = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                files.push((name, found.len(), time.map_or(0, |time| time.as_nanos())));
-            }
-            Err(_) => files.push((name, 0, 0)),
+            Ok(_) | Err(_) => files.push(described(name, &entry.path())),
         }
     }
+}
+
+fn described(name: String, path: &Path) -> (String, u64, u128) {
+    let Ok(found) = fs::metadata(path) else { return (name, 0, 0) };
+    let time = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    (name, found.len(), time.map_or(0, |time| time.as_nanos()))
 }
 
 #[cfg(test)]
@@ -54,6 +63,7 @@ mod tests {
         let file = folder.path().join("unet/weights");
         fs::create_dir(folder.path().join("unet")).unwrap();
         fs::write(&file, b"one").unwrap();
+        let of_folder = |folder: &Path| of([("source", folder)].into_iter());
         let first = of_folder(folder.path());
         assert_eq!(first, of_folder(folder.path()));
         fs::write(&file, b"three").unwrap();

@@ -13,7 +13,8 @@ pub(super) fn of_engine(error: &EngineError, model: &Path) -> Error {
         EngineErrorKind::InvalidRequest => ErrorKind::InvalidRequest,
         // Either way the configuration names a model that cannot be used, and the next provider may help.
         EngineErrorKind::ModelNotFound | EngineErrorKind::ModelBroken => ErrorKind::ModelNotFound,
-        EngineErrorKind::OutOfMemory | EngineErrorKind::Overloaded => ErrorKind::Overloaded,
+        EngineErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
+        EngineErrorKind::Overloaded => ErrorKind::Overloaded,
         EngineErrorKind::DeviceUnavailable | EngineErrorKind::Cancelled => ErrorKind::Unavailable,
         EngineErrorKind::Internal => ErrorKind::Internal,
     };

@@ -1,21 +1,23 @@
 //! A job's stream of events, from the first line to the last.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use easel_engine_protocol::{EngineError, Event};
 use reqwest::{Response, StatusCode};
 
 use super::error::{engine_ended, not_understood, of_engine};
-use crate::generation::{GeneratedImage, Generation, ImageFormat, ImageSize, Seed};
-use crate::providers::Error;
+use crate::container;
+use crate::generation::{GeneratedImage, Generation, ImageFormat, ImageSize, PartialImage, Seed};
+use crate::providers::{Call, Error};
 
 /// Longest line: one large picture in base64.
 const MAX_LINE: usize = 256 << 20;
 
 /// Reads the answer to a job to its end. Dropping the future closes the connection, which cancels the job.
-pub(super) async fn read(response: Response, model: &Path) -> Result<Generation, Error> {
+pub(super) async fn read(response: Response, model: &Path, call: &Call) -> Result<Generation, Error> {
     if response.status() == StatusCode::OK {
-        return read_events(Lines::new(response), model).await;
+        return read_events(Lines::new(response), model, call).await;
     }
     let body = response.bytes().await.map_err(|error| engine_ended().with_source(error.without_url()))?;
     Err(match serde_json::from_slice::<EngineError>(&body) {
@@ -24,12 +26,21 @@ pub(super) async fn read(response: Response, model: &Path) -> Result<Generation,
     })
 }
 
-async fn read_events(mut lines: Lines, model: &Path) -> Result<Generation, Error> {
+async fn read_events(mut lines: Lines, model: &Path, call: &Call) -> Result<Generation, Error> {
     let mut generation = Generation { cost_usd: Some(0.0), ..Generation::default() };
+    let mut shown = HashMap::new();
     while let Some(line) = lines.next().await? {
         let event = serde_json::from_slice::<Event>(line).map_err(|_| not_understood("a line that is no event"))?;
         match event {
-            Event::Queued { .. } | Event::Loading | Event::Step { .. } | Event::Preview { .. } => {}
+            Event::Queued { .. } | Event::Loading | Event::Step { .. } => {}
+            Event::Preview { image, png_base64, .. } => {
+                let step = shown.entry(image).or_insert(0_u32);
+                // A preview that cannot be read is not worth a failure: the picture is still to come.
+                if let Some(preview) = preview(&png_base64) {
+                    call.show_partial(PartialImage { index: image, step: *step, image: preview });
+                    *step += 1;
+                }
+            }
             Event::Warning { message } => generation.warnings.push(message),
             Event::Image { image, seed, width, height, png_base64 } => {
                 if usize::try_from(image).ok() != Some(generation.images.len()) {
@@ -52,6 +63,12 @@ async fn read_events(mut lines: Lines, model: &Path) -> Result<Generation, Error
     }
     // A stream that ends without its last event was cut off.
     Err(engine_ended())
+}
+
+fn preview(png_base64: &str) -> Option<GeneratedImage> {
+    let bytes = base64_simd::STANDARD.decode_to_vec(png_base64).ok()?;
+    let size = container::identify(&bytes).ok()?.size;
+    Some(GeneratedImage { data: bytes.into(), format: ImageFormat::Png, size, seed: None })
 }
 
 /// The lines of an answer that is still arriving.

@@ -1,12 +1,14 @@
 //! Whether a declared model is here and can be used. Headers and small files only; nothing is fetched.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use easel_catalog::{DiffusersFolder, Lookup, find_model, verify};
+use easel_catalog::{DiffusersFolder, Lookup, TensorFile, find_model, verify};
 use easel_engine_protocol::{ModelSource, PipelineKind};
 use serde_json::Value;
 
-use super::config::{ModelConfig, Pipeline};
+use super::config::model::ModelConfig;
 use super::digest;
 use crate::generation::ImageSize;
 
@@ -41,41 +43,53 @@ pub(super) struct Here {
     pub digest: String,
 }
 
-/// Looks for the model. The error is the reason why its `source` cannot be read at all.
-pub(super) fn look(config: &ModelConfig, library: &Library<'_>) -> Result<Found, String> {
-    let source = &config.source;
-    let lookup = find_model(source, library.roots, library.hub_cache).map_err(|error| error.to_string())?;
-    let pipeline = match config.pipeline {
-        Pipeline::Sdxl => PipelineKind::Sdxl,
-        Pipeline::Sd | Pipeline::Flux => {
-            return Ok(Found::Absent {
-                detail: "its pipeline is not part of this build of Easel".to_owned(),
-                remedy: "use a model with pipeline = \"sdxl\"".to_owned(),
-            });
+/// Looks for the model. The error is the key and the reason why a place cannot be read at all.
+pub(super) fn look(config: &ModelConfig, library: &Library<'_>) -> Result<Found, (String, String)> {
+    let mut places = BTreeMap::new();
+    let named = [("source".to_owned(), &config.source)].into_iter();
+    let base = config.base.iter().map(|source| ("base".to_owned(), source));
+    let parts = config.parts.iter().map(|(name, source)| (format!("parts.{name}"), source));
+    for (key, source) in named.chain(base).chain(parts) {
+        match find_model(source, library.roots, library.hub_cache) {
+            Ok(Lookup::Found(path)) => {
+                if let Err(found) = check(&path, source) {
+                    return Ok(found);
+                }
+                places.insert(key, path);
+            }
+            Ok(Lookup::NotFound { looked_in }) => {
+                let detail = format!("{source} was not found");
+                return Ok(Found::Absent { detail, remedy: fetch(source, &looked_in) });
+            }
+            Err(error) => return Err((key, error.to_string())),
         }
-    };
-    let path = match lookup {
-        Lookup::Found(path) => path,
-        Lookup::NotFound { looked_in } => {
-            return Ok(Found::Absent { detail: format!("{source} was not found"), remedy: fetch(source, &looked_in) });
-        }
-    };
-    if path.is_file() {
-        return Ok(Found::Absent {
-            detail: format!("{source} is a single file, which this build of Easel cannot open"),
-            remedy: "use the model in diffusers layout: a folder with model_index.json".to_owned(),
-        });
     }
-    let checked = DiffusersFolder::open(&path).and_then(|folder| verify(&folder).map(|()| folder));
-    Ok(match checked {
-        Ok(folder) => {
-            let (size, digest) = (own_size(&folder), digest::of_folder(&path));
-            Found::Here(Here { size, digest, source: ModelSource::whole(path, pipeline) })
-        }
-        Err(error) => Found::Absent {
-            detail: without_path(&error.to_string(), &path, source),
-            remedy: format!("put a whole model in diffusers layout at {}", path.display()),
-        },
+    let digest = digest::of(places.iter().map(|(key, path)| (key.as_str(), path.as_path())));
+    let size = places.get("source").map_or(FALLBACK, |path| own_size(path, config.pipeline));
+    let mut take = |key: &str| places.remove(key);
+    let Some(path) = take("source") else { return Err(("source".to_owned(), "it is missing".to_owned())) };
+    let source = ModelSource {
+        path,
+        pipeline: config.pipeline,
+        base: take("base"),
+        parts: config.parts.keys().filter_map(|name| Some((name.clone(), take(&format!("parts.{name}"))?))).collect(),
+    };
+    Ok(Found::Here(Here { source, size, digest }))
+}
+
+/// Whether what lies there is whole as far as headers tell.
+fn check(path: &Path, source: &str) -> Result<(), Found> {
+    let checked = if path.is_file() {
+        TensorFile::open(path).map(drop)
+    } else if path.join("model_index.json").exists() || !path.join("config.json").exists() {
+        DiffusersFolder::open(path).and_then(|folder| verify(&folder))
+    } else {
+        // A single component; whether it is the right one is the engine's to say.
+        Ok(())
+    };
+    checked.map_err(|error| Found::Absent {
+        detail: without_path(&error.to_string(), path, source),
+        remedy: format!("put a whole model at {}: a folder in diffusers layout, or a single file", path.display()),
     })
 }
 
@@ -101,16 +115,26 @@ fn fetch(source: &str, looked_in: &[PathBuf]) -> String {
     }
 }
 
+/// The size that models of a pipeline are made for, where their files do not say.
+fn usual(pipeline: PipelineKind) -> u32 {
+    match pipeline {
+        PipelineKind::Sdxl | PipelineKind::Flux => 1024,
+        PipelineKind::Sd => 512,
+    }
+}
+
+/// What stands for a size that cannot be.
+const FALLBACK: ImageSize = ImageSize { width: NonZeroU32::MIN, height: NonZeroU32::MIN };
+
 /// The size that the model was trained at: as many latents as its UNet says, times what its VAE makes of one.
-fn own_size(folder: &DiffusersFolder) -> ImageSize {
-    const USUAL: u32 = 1024;
-    let config = |name: &str| folder.component(name).and_then(|component| component.config().ok());
+fn own_size(path: &Path, pipeline: PipelineKind) -> ImageSize {
+    let folder = DiffusersFolder::open(path).ok();
+    let config = |name: &str| folder.as_ref().and_then(|folder| folder.component(name)?.config().ok());
     let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
     let latents = config("unet").and_then(|unet| number(unet.get("sample_size")?));
     let levels = config("vae").and_then(|vae| Some(vae.get("block_out_channels")?.as_array()?.len()));
     let scale = levels.and_then(|levels| 1_u32.checked_shl(u32::try_from(levels.saturating_sub(1)).ok()?));
     let side = latents.zip(scale).and_then(|(latents, scale)| latents.checked_mul(scale));
-    let side = side.filter(|side| (8..=4096).contains(side)).unwrap_or(USUAL);
-    ImageSize::new(side, side)
-        .unwrap_or(ImageSize { width: std::num::NonZeroU32::MIN, height: std::num::NonZeroU32::MIN })
+    let side = side.filter(|side| (8..=4096).contains(side)).unwrap_or_else(|| usual(pipeline));
+    ImageSize::new(side, side).unwrap_or(FALLBACK)
 }

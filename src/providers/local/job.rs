@@ -1,10 +1,14 @@
 //! A request as a job of the engine: every default filled in, every seed drawn.
 
-use easel_engine_protocol::{Dtype, GenerateJob, ModelSource};
+use std::num::NonZeroU32;
+
+use base64_simd::STANDARD;
+use easel_engine_protocol::{Dtype, GenerateJob, InputImage, Lora, ModelSource, Options};
 use serde_json::{Map, Value};
 
+use super::adapters::Adapters;
 use super::schedulers;
-use crate::generation::{GenerationRequest, ImageSize, Seed, SizeWish, Wish};
+use crate::generation::{GenerationRequest, ImageSize, Seed, SizeWish, SourceImage, Wish};
 use crate::providers::{Error, ErrorKind};
 
 /// A model that is here, with everything that it uses when nothing is said.
@@ -16,6 +20,8 @@ pub(super) struct LocalModel {
     pub guidance_scale: f64,
     pub negative_prompt: Option<String>,
     pub scheduler: Option<Map<String, Value>>,
+    pub strength: Option<f64>,
+    pub options: Options,
     pub dtype: Option<Dtype>,
 }
 
@@ -26,8 +32,9 @@ pub(super) struct Job {
 }
 
 impl LocalModel {
-    /// The job for `request`; [`ErrorKind::Unsupported`] when a strict request names a scheduler that there is not.
-    pub(super) fn job(&self, request: &GenerationRequest) -> Result<Job, Error> {
+    /// The job for `request`, with this many previews of each picture; [`ErrorKind::Unsupported`] when a strict request
+    /// names a scheduler that there is not, or any an adapter.
+    pub(super) fn job(&self, request: &GenerationRequest, adapters: &Adapters, previews: u8) -> Result<Job, Error> {
         let size = match request.size {
             SizeWish::Exact(size) => size,
             SizeWish::ModelDefault | SizeWish::Aspect(_) => self.size,
@@ -46,19 +53,34 @@ impl LocalModel {
                 None => ignored.push(Wish::Scheduler),
             }
         }
+        let steps = request.steps.map_or(self.steps, NonZeroU32::get);
+        let preview_every = (previews > 0).then(|| steps.div_ceil(u32::from(previews) + 1).max(1));
+        let loras = request
+            .loras
+            .iter()
+            .map(|lora| Ok(Lora { path: adapters.find(&lora.name)?, weight: lora.weight, text_encoder_weight: None }));
         let body = GenerateJob {
             negative_prompt: request.negative_prompt.clone().or_else(|| self.negative_prompt.clone()),
             seeds: (0..request.count.get()).map(|index| seed.offset(index).get()).collect(),
-            steps: request.steps.map_or(self.steps, std::num::NonZeroU32::get),
+            steps,
             guidance_scale: request.guidance_scale.unwrap_or(self.guidance_scale),
             width: size.width.get(),
             height: size.height.get(),
             scheduler,
+            image: request.image.as_ref().map(input),
+            mask: request.mask.as_ref().map(input),
+            strength: request.strength.or(self.strength).filter(|_| request.image.is_some()),
+            loras: loras.collect::<Result<_, Error>>()?,
+            options: Options { preview_every, ..self.options.clone() },
             dtype: self.dtype,
             ..GenerateJob::new(self.source.clone(), &request.prompt)
         };
         Ok(Job { body, ignored })
     }
+}
+
+fn input(image: &SourceImage) -> InputImage {
+    InputImage(STANDARD.encode_to_string(&image.bytes))
 }
 
 /// A seed from 0 to 2^32-1: every program takes those, and people can copy them.

@@ -1,6 +1,7 @@
 //! The engine on this machine: an `easel-engine` process of our own, started on first use and spoken to over a Unix
 //! socket. This side knows which models are declared and where they lie; it computes nothing.
 
+mod adapters;
 mod config;
 mod digest;
 mod engine;
@@ -26,6 +27,7 @@ pub use config::Config;
 
 use super::{Call, Error, ErrorKind, Provider};
 use crate::generation::{Availability, Capabilities, Generation, GenerationRequest, ModelKey};
+use adapters::Adapters;
 use error::engine_ended;
 use job::LocalModel;
 use supervisor::Supervisor;
@@ -38,6 +40,8 @@ pub struct Local {
     capabilities: Arc<Capabilities>,
     /// The models whose files are here.
     models: HashMap<ModelKey, LocalModel>,
+    /// Where adapters are found.
+    adapters: Adapters,
     supervisor: Supervisor,
 }
 
@@ -62,7 +66,8 @@ impl Provider for Local {
         let model = self.models.get(&call.model).ok_or_else(|| {
             Error::new(ErrorKind::ModelNotFound, format!("the model {} is not installed", call.model))
         })?;
-        let job = model.job(request)?;
+        let previews = if call.wants_partials() { request.partial_images } else { 0 };
+        let job = model.job(request, &self.adapters, previews)?;
         let path = &model.source.path;
         let mut lease = self.supervisor.lease()?;
         lease.engine().ready().await?;
@@ -77,7 +82,7 @@ impl Provider for Local {
             }
             Err(error) => return Err(engine_ended().with_source(error)),
         };
-        let generation = events::read(events, path).await;
+        let generation = events::read(events, path, call).await;
         if generation.is_err() {
             // So that whoever asks next finds the end noticed.
             lease.engine().ends_within(NOTICE).await;

@@ -65,6 +65,7 @@ pub fn sentence(kind: ErrorKind, field: Option<&str>) -> String {
         ErrorKind::QuotaExhausted => "the account at the provider has nothing left".to_owned(),
         ErrorKind::RateLimited => "the provider takes no more requests for now".to_owned(),
         ErrorKind::Overloaded => "the provider has too much to do".to_owned(),
+        ErrorKind::OutOfMemory => "the provider has too little memory for this".to_owned(),
         ErrorKind::Timeout => "the provider gave up for lack of time".to_owned(),
         ErrorKind::Unavailable => "the provider is out of order".to_owned(),
         ErrorKind::NoImage => "the provider answered without a picture".to_owned(),
@@ -80,6 +81,7 @@ pub fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::ModelNotFound => Some("check the model's id and the address in the configuration"),
         ErrorKind::QuotaExhausted => Some("add credit at the provider"),
         ErrorKind::ContentRejected => Some("change the prompt"),
+        ErrorKind::OutOfMemory => Some("ask for smaller or fewer pictures"),
         ErrorKind::InvalidRequest
         | ErrorKind::Unsupported
         | ErrorKind::RateLimited

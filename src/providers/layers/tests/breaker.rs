@@ -87,6 +87,7 @@ async fn each_kind_of_failure_counts_as_what_it_says_of_the_provider() {
         (ErrorKind::ContentRejected, alive),
         (ErrorKind::Unsupported, alive),
         (ErrorKind::ModelNotFound, alive),
+        (ErrorKind::OutOfMemory, alive),
         (ErrorKind::RateLimited, nothing),
         (ErrorKind::Internal, nothing),
     ];

@@ -107,6 +107,7 @@ fn kinds() -> impl Strategy<Value = ErrorKind> {
         ErrorKind::QuotaExhausted,
         ErrorKind::RateLimited,
         ErrorKind::Overloaded,
+        ErrorKind::OutOfMemory,
         ErrorKind::Timeout,
         ErrorKind::Unavailable,
         ErrorKind::NoImage,

@@ -42,17 +42,45 @@ fn what_is_not_here_is_offered_with_its_remedy() {
     );
     assert_eq!(absent("hf:org/name", "sdxl").1, "run `hf download org/name` and start Easel again");
     assert_eq!(absent("file:big", "sdxl").1, "put the model at HOUSE/models/big and start Easel again");
-    assert_eq!(absent("file:shapes", "flux").0, "its pipeline is not part of this build of Easel");
 }
 
 #[test]
-fn a_single_file_is_not_opened() {
+fn a_single_file_and_what_it_lacks_may_lie_in_several_places() {
     let house = House::new();
-    std::fs::write(house.path("models/big.safetensors"), "").unwrap();
-    let config = with(&json!({ "pipeline": "sdxl", "source": "file:big.safetensors" }));
-    let capabilities = house.build(config).unwrap().capabilities();
-    let Installed::No { detail, .. } = &capabilities.models[0].installed else { panic!() };
-    assert_eq!(detail, "file:big.safetensors is a single file, which this build of Easel cannot open");
+    for file in ["unet.safetensors", "vae.safetensors"] {
+        std::fs::write(house.path("models").join(file), folder::weights()).unwrap();
+    }
+    let model = |base: &str| {
+        json!({
+            "pipeline": "sdxl", "source": "file:unet.safetensors", "base": base,
+            "parts": { "vae": "file:vae.safetensors" },
+        })
+    };
+    let provider = house.build(with(&model("file:shapes"))).unwrap();
+    let capabilities = provider.capabilities();
+    let whole = &capabilities.models[0];
+    assert_eq!(whole.installed, Installed::Yes);
+    assert_eq!(whole.defaults.size, ImageSize::new(1024, 1024));
+    std::fs::write(house.path("models/vae.safetensors"), [folder::weights(), folder::weights()].concat()).unwrap();
+    let broken = house.build(with(&model("file:shapes"))).unwrap().capabilities();
+    let Installed::No { detail, .. } = &broken.models[0].installed else { panic!("it is whole") };
+    assert!(detail.starts_with("file:vae.safetensors: "), "{detail}");
+    let missing = house.build(with(&model("file:base"))).unwrap().capabilities();
+    let Installed::No { detail, .. } = &missing.models[0].installed else { panic!("it is there") };
+    assert_eq!(detail, "file:base was not found");
+}
+
+#[test]
+fn another_file_in_any_place_is_another_model() {
+    let house = House::new();
+    let vae = house.path("models/vae.safetensors");
+    std::fs::write(&vae, folder::weights()).unwrap();
+    let model = json!({ "pipeline": "sdxl", "source": "file:shapes", "parts": { "vae": "file:vae.safetensors" } });
+    let digest = || house.build(with(&model)).unwrap().capabilities().models[0].digest.clone().unwrap();
+    let first = digest();
+    assert_eq!(first, digest());
+    std::fs::File::options().write(true).open(&vae).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    assert_ne!(first, digest());
 }
 
 #[test]
@@ -129,6 +157,10 @@ fn wrong_sections_are_told_with_their_key() {
         (model("step", json!(3)), "models.m.step", "the nearest is `steps`"),
         (model("steps", json!(0)), "models.m.steps", "nonzero"),
         (model("guidance_scale", json!(-1.0)), "models.m.guidance_scale", "at least 0"),
+        (model("strength", json!(1.5)), "models.m.strength", "from 0 to 1"),
+        (model("base", json!("shapes")), "models.m.base", "neither `file:` nor `hf:`"),
+        (model("parts", json!({ "vae": "file:../x" })), "models.m.parts.vae", "without `..`"),
+        (model("options", json!({ "clip_skips": 1 })), "models.m.options.clip_skips", "the nearest is `clip_skip`"),
         (model("limits", json!({ "size_multiple": 12 })), "models.m.limits.size_multiple", "a multiple of 8"),
         (json!({ "ready_timeout": "soon", "models": { "m": shapes() } }), "ready_timeout", "`soon` is no duration"),
     ];

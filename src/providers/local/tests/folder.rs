@@ -45,7 +45,7 @@ pub(super) fn write(folder: &Path) {
 }
 
 /// One tensor of one number.
-fn weights() -> Vec<u8> {
+pub(super) fn weights() -> Vec<u8> {
     let header = br#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
     let length = u64::try_from(header.len()).unwrap().to_le_bytes();
     [&length[..], header, &[0; 4]].concat()

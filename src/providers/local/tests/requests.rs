@@ -5,8 +5,9 @@ use std::num::NonZeroU32;
 use serde_json::{Value, json};
 
 use super::{House, call, json_of, prompt, shapes, stand_in};
-use crate::generation::{GenerationRequest, ImageSize, Seed, SizeWish, Wish};
+use crate::generation::{GenerationRequest, ImageFormat, ImageSize, Lora, Seed, SizeWish, SourceImage, Wish};
 use crate::providers::ErrorKind;
+use crate::providers::scripted::encoded;
 
 /// The job that `request` becomes, and what was left out.
 async fn job(model: Value, request: &GenerationRequest) -> (Value, Vec<Wish>) {
@@ -63,6 +64,54 @@ async fn an_unknown_scheduler_is_ignored_or_refused_as_strictness_says() {
 }
 
 #[tokio::test]
+async fn given_pictures_and_adapters_go_along() {
+    let house = House::new();
+    house.install(&stand_in::sound());
+    std::fs::create_dir_all(house.path("models/loras")).unwrap();
+    std::fs::write(house.path("models/loras/ink.safetensors"), b"").unwrap();
+    let mut model = shapes();
+    model["strength"] = json!(0.3);
+    model["options"] = json!({ "clip_skip": 2, "prompt_weights": true });
+    let provider = house.build(json!({ "models": { "shapes": model } })).unwrap();
+    let size = ImageSize::new(8, 8).unwrap();
+    let given = || SourceImage { bytes: encoded(size, ImageFormat::Png), format: ImageFormat::Png, size };
+    let lora = |name: &str| Lora { name: name.to_owned(), weight: 0.5 };
+    let asked =
+        GenerationRequest { image: Some(given()), mask: Some(given()), loras: vec![lora("ink")], ..prompt("x") };
+    provider.generate(&asked, &call()).await.unwrap();
+    let job = json_of(&house.path("data/run/job.json"));
+    let file = base64_simd::STANDARD.encode_to_string(&given().bytes);
+    assert_eq!((&job["image"], &job["mask"], &job["strength"]), (&json!(file), &json!(file), &json!(0.3)));
+    let path = house.path("models/loras/ink.safetensors");
+    assert_eq!(job["loras"], json!([{ "path": path, "weight": 0.5 }]));
+    assert_eq!(job["options"]["clip_skip"], json!(2));
+    assert_eq!(job["options"]["prompt_weights"], json!(true));
+
+    let unknown = GenerationRequest { loras: vec![lora("oil")], ..prompt("x") };
+    let error = provider.generate(&unknown, &call()).await.unwrap_err();
+    assert_eq!((error.kind(), error.hint()), (ErrorKind::Unsupported, Some("the nearest are ink")));
+    // Without a picture there is nothing to go away from.
+    provider.generate(&prompt("x"), &call()).await.unwrap();
+    assert_eq!(json_of(&house.path("data/run/job.json"))["strength"], Value::Null);
+}
+
+#[tokio::test]
+async fn previews_are_asked_for_and_shown_only_where_somebody_looks() {
+    let house = House::new();
+    let provider = house.with_engine(&stand_in::sound());
+    let asked = GenerationRequest { partial_images: 3, steps: NonZeroU32::new(20), ..prompt("preview") };
+    provider.generate(&asked, &call()).await.unwrap();
+    assert_eq!(json_of(&house.path("data/run/job.json"))["options"], Value::Null);
+    let (partials, mut shown) = tokio::sync::mpsc::channel(8);
+    provider.generate(&asked, &call().with_partials(partials)).await.unwrap();
+    assert_eq!(json_of(&house.path("data/run/job.json"))["options"]["preview_every"], json!(5));
+    let preview = shown.try_recv().unwrap();
+    assert_eq!((preview.index, preview.step, preview.image.size), (0, 0, ImageSize::new(16, 16).unwrap()));
+    assert_eq!(shown.try_recv().unwrap().step, 1);
+    assert!(shown.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn pictures_come_back_with_their_seeds_and_warnings() {
     let house = House::new();
     let provider = house.with_engine(&stand_in::sound());
@@ -80,7 +129,7 @@ async fn the_engines_failures_are_told_without_where_the_model_lies() {
     let house = House::new();
     let provider = house.with_engine(&stand_in::sound());
     for (what, kind, sentence) in [
-        ("memory", ErrorKind::Overloaded, "the model/unet is not what it should be"),
+        ("memory", ErrorKind::OutOfMemory, "the model/unet is not what it should be"),
         ("broken", ErrorKind::ModelNotFound, "the model/unet is not what it should be"),
         ("fail", ErrorKind::InvalidRequest, "the scheduler_config.json asks for what is not honoured"),
     ] {

@@ -120,6 +120,13 @@ fn events(mut connection: &UnixStream, job: &GenerateJob, beside: &Path) -> Opti
             tell(&Event::Failed { error: EngineError { kind: EngineErrorKind::InvalidRequest, message, hint: None } })?;
             return write!(connection, "0\r\n\r\n").ok();
         }
+        "preview" => {
+            let size = ImageSize::new(16, 16).unwrap();
+            let good = base64::engine::general_purpose::STANDARD.encode(encoded(size, ImageFormat::Png));
+            for (step, png_base64) in [(1, good.clone()), (2, "AAAA".to_owned()), (3, good)] {
+                tell(&Event::Preview { image: 0, step, png_base64 })?;
+            }
+        }
         "long" => tell(&Event::Warning { message: "the prompt was cut after 77 tokens".to_owned() })?,
         _ => {}
     }

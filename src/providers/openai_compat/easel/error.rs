@@ -61,6 +61,7 @@ fn kind_of(code: &str) -> Option<ErrorKind> {
         "provider_quota_exhausted" => ErrorKind::QuotaExhausted,
         "rate_limited" | "provider_rate_limited" => ErrorKind::RateLimited,
         "overloaded" | "draining" | "provider_overloaded" => ErrorKind::Overloaded,
+        "out_of_memory" => ErrorKind::OutOfMemory,
         "body_timeout" | "provider_timeout" | "deadline_exceeded" => ErrorKind::Timeout,
         "nothing_available" | "provider_unavailable" | "internal" => ErrorKind::Unavailable,
         "provider_no_image" => ErrorKind::NoImage,
@@ -76,7 +77,8 @@ fn by_status(status: u16) -> ErrorKind {
         404 => ErrorKind::ModelNotFound,
         408 | 504 => ErrorKind::Timeout,
         429 => ErrorKind::RateLimited,
-        503 | 507 | 529 => ErrorKind::Overloaded,
+        503 | 529 => ErrorKind::Overloaded,
+        507 => ErrorKind::OutOfMemory,
         // What is wrong with a request that nobody says more about is not shopped around.
         400 | 422 => ErrorKind::InvalidRequest,
         402 => ErrorKind::QuotaExhausted,

@@ -139,7 +139,8 @@ async fn codes_become_the_kinds_that_they_came_from() {
         (502, "provider_protocol", ErrorKind::Protocol),
         (500, "internal", ErrorKind::Unavailable),
         (508, "loop_detected", ErrorKind::Unsupported),
-        (507, "a_code_of_tomorrow", ErrorKind::Overloaded),
+        (507, "out_of_memory", ErrorKind::OutOfMemory),
+        (507, "a_code_of_tomorrow", ErrorKind::OutOfMemory),
         (422, "a_code_of_tomorrow", ErrorKind::InvalidRequest),
         (501, "a_code_of_tomorrow", ErrorKind::Unsupported),
     ];
