@@ -13,12 +13,14 @@
 mod error;
 mod event;
 mod job;
+mod schedulers;
 mod source;
 mod status;
 
 pub use error::{EngineError, EngineErrorKind};
 pub use event::{Event, Timings};
 pub use job::{GenerateJob, InputImage, Lora, Options};
+pub use schedulers::{nearest_schedulers, scheduler_keys, scheduler_names};
 pub use source::{Dtype, ModelSource, PipelineKind};
 pub use status::{DeviceStatus, LoadedModel, Status};
 

@@ -3,11 +3,12 @@
 use std::num::NonZeroU32;
 
 use base64_simd::STANDARD;
-use easel_engine_protocol::{Dtype, GenerateJob, InputImage, Lora, ModelSource, Options};
+use easel_engine_protocol::{
+    Dtype, GenerateJob, InputImage, Lora, ModelSource, Options, nearest_schedulers, scheduler_keys,
+};
 use serde_json::{Map, Value};
 
 use super::adapters::Adapters;
-use super::schedulers;
 use crate::generation::{GenerationRequest, ImageSize, Seed, SizeWish, SourceImage, Wish};
 use crate::providers::{Error, ErrorKind};
 
@@ -43,11 +44,11 @@ impl LocalModel {
         let mut ignored = Vec::new();
         let mut scheduler = self.scheduler.clone();
         if let Some(name) = &request.scheduler {
-            match schedulers::keys(name) {
+            match scheduler_keys(name) {
                 Some(keys) => scheduler.get_or_insert_default().extend(keys),
                 None if request.strict => {
-                    let known = schedulers::names();
-                    let message = format!("there is no scheduler `{name}`: known are {known}");
+                    let nearest = nearest_schedulers(name).join(", ");
+                    let message = format!("there is no scheduler `{name}`: the nearest are {nearest}");
                     return Err(Error::new(ErrorKind::Unsupported, message));
                 }
                 None => ignored.push(Wish::Scheduler),

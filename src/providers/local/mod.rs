@@ -11,7 +11,6 @@ mod events;
 mod installed;
 mod job;
 mod log;
-mod schedulers;
 mod supervisor;
 
 #[cfg(test)]

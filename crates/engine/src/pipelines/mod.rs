@@ -5,9 +5,9 @@ mod guidance;
 mod memory;
 mod noise;
 mod pixels;
+mod sampler;
 mod sdxl;
 mod size;
-mod step;
 
 use std::ops::ControlFlow;
 
@@ -15,7 +15,8 @@ use easel_engine_protocol::{Lora, Options};
 use serde_json::{Map, Value};
 use tch::Tensor;
 
-pub use noise::unit_noise;
+pub use noise::{NoiseStream, unit_noise};
+pub use sampler::{NoiseSource, Sampler};
 pub use sdxl::Sdxl;
 
 use crate::Result;

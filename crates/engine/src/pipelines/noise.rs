@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Unit noise of this shape, single precision, on the CPU: the numbers of PyTorch's
 /// `torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))`. Drawn for one picture at a time and never
@@ -12,10 +12,42 @@ use crate::Result;
 ///
 /// It reseeds libtorch's one generator; seeding and drawing are one step, whatever other threads draw.
 pub fn unit_noise(seed: u64, shape: &[i64]) -> Result<Tensor> {
-    static GENERATOR: Mutex<()> = Mutex::new(());
-    let _drawing = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-    tch::manual_seed(seed.cast_signed());
-    Ok(Tensor::f_randn(shape, (Kind::Float, Device::Cpu))?)
+    NoiseStream::new(seed, shape).draw()
+}
+
+/// One picture's generator: tensors of unit noise, one after the other, as PyTorch draws them from the same generator.
+#[derive(Debug)]
+pub struct NoiseStream {
+    seed: u64,
+    shape: Vec<i64>,
+    drawn: Vec<Tensor>,
+    given: usize,
+}
+
+impl NoiseStream {
+    /// The generator of a seed, for tensors of one shape.
+    pub fn new(seed: u64, shape: &[i64]) -> Self {
+        Self { seed, shape: shape.to_vec(), drawn: Vec::new(), given: 0 }
+    }
+
+    /// The next noise.
+    pub fn draw(&mut self) -> Result<Tensor> {
+        if self.given == self.drawn.len() {
+            // The one generator of the process cannot be left in the middle of a picture, as others draw from it too, so
+            // it starts anew. Twice as many each time costs no more than twice the numbers in all.
+            self.drawn = self.draw_first((2 * self.given).max(1))?;
+        }
+        let noise = self.drawn.get(self.given).ok_or_else(|| Error::internal("the noise has run out"))?.shallow_clone();
+        self.given += 1;
+        Ok(noise)
+    }
+
+    fn draw_first(&self, count: usize) -> Result<Vec<Tensor>> {
+        static GENERATOR: Mutex<()> = Mutex::new(());
+        let _drawing = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+        tch::manual_seed(self.seed.cast_signed());
+        (0..count).map(|_| Ok(Tensor::f_randn(&self.shape, (Kind::Float, Device::Cpu))?)).collect()
+    }
 }
 
 #[cfg(test)]

@@ -12,48 +12,101 @@
 
 use std::f64::consts::FRAC_PI_2;
 
-use crate::config::scheduler::{BetaSchedule, EulerDiscreteConfig};
+use crate::config::scheduler::{BetaSchedule, Class, Keys};
+use crate::{Error, Result};
+
+use super::log;
 
 /// `1 / 2^24`, the smallest subnormal of fp16: keeps the first sigma finite when the last timestep is pure noise.
 const NEARLY_ZERO: f32 = 1.0 / 16_777_216.0;
 
-/// The cumulative product of `1 − beta` at each training timestep.
-pub fn alphas_cumprod(config: &EulerDiscreteConfig) -> Vec<f32> {
-    let mut betas = betas(config);
-    if config.rescale_betas_zero_snr {
-        rescale_zero_terminal_snr(&mut betas);
-    }
-    let mut products = cumprod(&betas);
-    if config.rescale_betas_zero_snr
-        && let Some(last) = products.last_mut()
-    {
-        *last = NEARLY_ZERO;
-    }
-    products
+/// The tables of training, one entry for each of its timesteps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Training {
+    /// The cumulative product of `1 − beta`.
+    pub alphas_cumprod: Vec<f32>,
+    /// The noise level relative to the signal.
+    pub sigmas: Vec<f32>,
+    /// Its logarithm, as numpy takes it.
+    pub log_sigmas: Vec<f32>,
 }
 
-/// The noise level of a training timestep relative to its signal.
-pub fn sigma(alpha_cumprod: f32) -> f32 {
-    ((1.0 - alpha_cumprod) / alpha_cumprod).sqrt()
+impl Training {
+    /// The tables of a class. `keeps_last` is whether the class makes the last signal level of a rescaled schedule tiny
+    /// rather than zero.
+    pub fn new(class: Class, keys: &Keys, keeps_last: bool) -> Self {
+        let rescales = keys.rescale_betas_zero_snr.unwrap_or(false);
+        let mut betas = betas(class, keys);
+        if rescales {
+            rescale_zero_terminal_snr(&mut betas);
+        }
+        let mut alphas_cumprod = cumprod(&betas);
+        if rescales
+            && keeps_last
+            && let Some(last) = alphas_cumprod.last_mut()
+        {
+            *last = NEARLY_ZERO;
+        }
+        let sigmas: Vec<f32> = alphas_cumprod.iter().map(|&level| ((1.0 - level) / level).sqrt()).collect();
+        let log_sigmas = sigmas.iter().copied().map(log::log).collect();
+        Self { alphas_cumprod, sigmas, log_sigmas }
+    }
+
+    /// Refuses tables whose noise levels are no positive finite numbers.
+    pub fn check(self) -> Result<Self> {
+        if self.sigmas.iter().all(|sigma| sigma.is_finite() && *sigma > 0.0) {
+            return Ok(self);
+        }
+        Err(Error::broken("scheduler: the betas give noise levels that are not positive finite numbers"))
+    }
+
+    /// The signal level at a timestep. Below zero it counts from the end, as Python does.
+    pub fn alpha_cumprod(&self, timestep: i64) -> Result<f32> {
+        let length = i64::try_from(self.alphas_cumprod.len()).unwrap_or(i64::MAX);
+        let index = if timestep < 0 { timestep + length } else { timestep };
+        usize::try_from(index).ok().and_then(|index| self.alphas_cumprod.get(index).copied()).ok_or_else(|| {
+            Error::broken(format!("scheduler: the timestep {timestep} is not one of the {length} of training"))
+                .with_hint("ask for fewer steps or a smaller steps_offset")
+        })
+    }
 }
 
-fn betas(config: &EulerDiscreteConfig) -> Vec<f32> {
-    if let Some(betas) = &config.trained_betas {
+fn betas(class: Class, keys: &Keys) -> Vec<f32> {
+    if let Some(betas) = &keys.trained_betas {
         return betas.iter().map(|&beta| beta as f32).collect();
     }
-    let count = config.num_train_timesteps as usize;
-    match config.beta_schedule {
-        BetaSchedule::Linear => linspace(config.beta_start, config.beta_end, count),
+    let (start, end, schedule) = match class {
+        Class::HeunDiscrete | Class::DpmSolverSde => (0.00085, 0.012, BetaSchedule::Linear),
+        Class::Lcm => (0.00085, 0.012, BetaSchedule::ScaledLinear),
+        Class::EulerDiscrete
+        | Class::EulerAncestralDiscrete
+        | Class::DpmSolverMultistep
+        | Class::DpmSolverSinglestep
+        | Class::Ddim
+        | Class::Pndm
+        | Class::UniPcMultistep
+        | Class::FlowMatchEulerDiscrete => (0.0001, 0.02, BetaSchedule::Linear),
+    };
+    let (start, end) = (keys.beta_start.unwrap_or(start), keys.beta_end.unwrap_or(end));
+    let count = keys.train() as usize;
+    match keys.beta_schedule.unwrap_or(schedule) {
+        BetaSchedule::Linear => linspace(start, end, count),
         BetaSchedule::ScaledLinear => {
-            linspace(config.beta_start.sqrt(), config.beta_end.sqrt(), count).iter().map(|root| root * root).collect()
+            linspace(start.sqrt(), end.sqrt(), count).iter().map(|root| root * root).collect()
         }
-        BetaSchedule::SquaredcosCapV2 => (0..count)
-            .map(|i| {
-                let (from, to) = (i as f64 / count as f64, (i + 1) as f64 / count as f64);
-                (1.0 - alpha_bar(to) / alpha_bar(from)).min(0.999) as f32
-            })
-            .collect(),
+        BetaSchedule::SquaredcosCapV2 => capped(count, alpha_bar),
+        BetaSchedule::Exp => capped(count, |t| (t * -12.0).exp()),
     }
+}
+
+/// The betas of a signal level that is given for the time from 0 to 1.
+fn capped(count: usize, level: impl Fn(f64) -> f64) -> Vec<f32> {
+    (0..count)
+        .map(|i| {
+            let (from, to) = (i as f64 / count as f64, (i + 1) as f64 / count as f64);
+            (1.0 - level(to) / level(from)).min(0.999) as f32
+        })
+        .collect()
 }
 
 fn alpha_bar(t: f64) -> f64 {

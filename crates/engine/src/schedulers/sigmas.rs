@@ -1,10 +1,13 @@
 //! Noise levels for inference from the tables of training: interpolation, and the spacings of Karras, of the
-//! exponential and of the beta distribution. Plain numbers; no configuration is read here.
+//! exponential and of the beta distribution.
 
 #![expect(clippy::cast_precision_loss, reason = "tables have at most 100000 entries")]
 #![expect(clippy::indexing_slicing, reason = "numeric code: every index is bounded by the table's own length")]
 
 use statrs::function::beta::inv_beta_reg;
+
+use crate::config::scheduler::{Keys, Respacing};
+use crate::{Error, Result};
 
 /// The exponent of Karras et al. (arXiv:2206.00364), section 5.
 const RHO: f64 = 7.0;
@@ -37,19 +40,43 @@ pub fn interpolate(x: f64, table: &[f32]) -> f64 {
     (high - low) * (x - below as f64) + low
 }
 
-/// `count` sigmas from `max` to `min`, evenly in their seventh roots.
-pub fn karras(max: f64, min: f64, count: usize) -> Vec<f64> {
+/// `count` sigmas from `max` to `min`.
+pub fn respaced(rule: Respacing, max: f64, min: f64, count: usize) -> Vec<f64> {
+    match rule {
+        Respacing::Karras => karras(max, min, count),
+        Respacing::Exponential => exponential(max, min, count),
+        Respacing::Beta => beta(max, min, count),
+    }
+}
+
+/// The largest and the smallest noise level of the respaced schedules: those of the keys, or these.
+pub fn ends(keys: &Keys, max: f64, min: f64) -> Result<(f64, f64)> {
+    let (max, min) = (keys.sigma_max.unwrap_or(max), keys.sigma_min.unwrap_or(min));
+    if max > 0.0 && min > 0.0 && max.is_finite() && min.is_finite() {
+        return Ok((max, min));
+    }
+    Err(Error::broken(format!("scheduler: sigma_max {max} and sigma_min {min} must be positive")))
+}
+
+/// Rounded to `f32`.
+#[expect(clippy::cast_possible_truncation, reason = "rounding is the point")]
+pub fn rounded(numbers: Vec<f64>) -> Vec<f64> {
+    numbers.into_iter().map(|number| f64::from(number as f32)).collect()
+}
+
+/// Evenly in their seventh roots.
+fn karras(max: f64, min: f64, count: usize) -> Vec<f64> {
     let (max, min) = (max.powf(1.0 / RHO), min.powf(1.0 / RHO));
     linspace(0.0, 1.0, count).iter().map(|ramp| (max + ramp * (min - max)).powf(RHO)).collect()
 }
 
-/// `count` sigmas from `max` to `min`, evenly in their logarithms.
-pub fn exponential(max: f64, min: f64, count: usize) -> Vec<f64> {
+/// Evenly in their logarithms.
+fn exponential(max: f64, min: f64, count: usize) -> Vec<f64> {
     linspace(max.ln(), min.ln(), count).iter().map(|log| log.exp()).collect()
 }
 
-/// `count` sigmas from `max` to `min`, at the quantiles of the beta distribution.
-pub fn beta(max: f64, min: f64, count: usize) -> Vec<f64> {
+/// At the quantiles of the beta distribution.
+fn beta(max: f64, min: f64, count: usize) -> Vec<f64> {
     linspace(0.0, 1.0, count).iter().map(|ramp| min + inv_beta_reg(BETA, BETA, 1.0 - ramp) * (max - min)).collect()
 }
 

@@ -15,6 +15,7 @@ use crate::models::{AutoencoderKl, UNet};
 use crate::parts::ModelParts;
 use crate::pool::{Lease, Pool};
 use crate::tokenizer::ClipTokenizer;
+use crate::schedulers::Ask;
 use crate::{Error, Result};
 
 /// An SDXL model.
@@ -79,7 +80,8 @@ impl Pipeline for Sdxl {
         if !request.guidance_scale.is_finite() {
             return Err(Error::invalid(format!("guidance_scale is {}, not a number", request.guidance_scale)));
         }
-        let schedule = crate::schedulers::build(&self.parts.scheduler, request.scheduler.as_ref(), request.steps)?;
+        let ask = Ask::steps(request.steps);
+        let schedule = crate::schedulers::build(&self.parts.scheduler, request.scheduler.as_ref(), &ask)?;
         memory::check(&self.vae, (request.width, request.height), self.device, self.vae_kind)?;
         let texts = self.encode_prompts(request, pool, observer)?;
         let (unet, vae) = (self.lease_unet(pool)?, self.lease_vae(pool)?);
@@ -89,7 +91,7 @@ impl Pipeline for Sdxl {
         observer.encoded();
         let mut pictures = Vec::with_capacity(request.seeds.len());
         for (image, &seed) in (0..).zip(&request.seeds) {
-            let latents = self.denoise(request, &unet, &*schedule, &conditioning, (image, seed), size, observer)?;
+            let latents = self.denoise(request, &unet, &schedule, &conditioning, (image, seed), size, observer)?;
             let rgb = self.decode(&vae, &latents, image, observer)?;
             let picture = Picture { seed, width: request.width, height: request.height, rgb };
             observer.picture(image, &picture);

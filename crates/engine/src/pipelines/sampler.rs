@@ -1,0 +1,238 @@
+//! Follows a [`Schedule`] on latents: every line of a step in single precision, as diffusers does it. The only place that
+//! applies schedules to tensors; it knows no class of them.
+
+use std::collections::VecDeque;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::schedulers::{Line, Register, Schedule, Step};
+use crate::{Error, Result};
+
+/// As many estimates as any class looks back.
+const PAST: usize = 8;
+
+/// Gives unit noise of the latents' shape, single precision: `(n, …)`, each picture's from its own generator.
+pub type NoiseSource<'a> = dyn FnMut() -> Result<Tensor> + 'a;
+
+/// The way of some latents through a schedule, all of them together: `(n, …)`.
+///
+/// Runs are counted from where it begins: 0 to `len`, each followed by one call of [`Sampler::step`], in order. Whatever
+/// the network computes in, a step computes in single precision, and the next sample has the type of the network's output.
+#[derive(Debug)]
+pub struct Sampler<'a> {
+    schedule: &'a Schedule,
+    begin: usize,
+    steps: Vec<Step>,
+    made: usize,
+    registers: Registers,
+}
+
+impl<'a> Sampler<'a> {
+    /// Begins at run `begin` of the schedule: 0 for pure noise, [`Schedule::begin`] for a picture.
+    pub fn new(schedule: &'a Schedule, begin: usize) -> Result<Self> {
+        let steps = schedule.steps(begin)?;
+        Ok(Self { schedule, begin, steps, made: 0, registers: Registers::default() })
+    }
+
+    /// How many times the network runs.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// What the network is told as time at run `i`.
+    pub fn timestep(&self, i: usize) -> Result<f64> {
+        let timestep = self.schedule.timesteps().get(self.begin + i).copied();
+        timestep.ok_or_else(|| self.beyond(i))
+    }
+
+    /// Unit noise times this is the first sample, when it begins with nothing else.
+    pub fn init_noise_sigma(&self) -> f64 {
+        self.schedule.init_noise_sigma()
+    }
+
+    /// The network's input at run `i`, in the latents' type.
+    pub fn scale_input(&self, i: usize, latents: &Tensor) -> Result<Tensor> {
+        let divisor = self.steps.get(i).ok_or_else(|| self.beyond(i))?.input_divisor;
+        #[expect(clippy::float_cmp, reason = "exactly one: nothing is to be done")]
+        let is_one = divisor == 1.0;
+        Ok(if is_one { latents.shallow_clone() } else { latents.f_div_scalar(divisor)? })
+    }
+
+    /// Clean latents, made as noisy as run `i` expects: `add_noise` of diffusers (`scale_noise` of flow matching).
+    pub fn add_noise(&self, i: usize, clean: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        if i >= self.len() {
+            return Err(self.beyond(i));
+        }
+        let share = self.schedule.noising(self.begin + i);
+        Ok(clean.f_mul_scalar(share.signal)?.f_add(&noise.f_mul_scalar(share.noise)?)?)
+    }
+
+    /// From the latents of run `i` and what the network said about them to the next latents. `noise` is asked at most
+    /// once, and only by schedules that add noise.
+    pub fn step(
+        &mut self,
+        i: usize,
+        latents: &Tensor,
+        output: &Tensor,
+        noise: &mut NoiseSource<'_>,
+    ) -> Result<Tensor> {
+        let step = self.steps.get(i).filter(|_| i == self.made).ok_or_else(|| self.beyond(i))?;
+        let registers = &mut self.registers;
+        registers.begin(latents.f_totype(Kind::Float)?, output.f_totype(Kind::Float)?);
+        for line in &step.lines {
+            registers.follow(line, noise)?;
+        }
+        self.made += 1;
+        let next = registers.next.take().ok_or_else(|| Error::internal("a step of the schedule leads nowhere"))?;
+        Ok(next.f_totype(output.f_kind()?)?)
+    }
+
+    /// The estimate of the clean latents after the last step, single precision; `None` before the first.
+    pub fn denoised(&mut self) -> Result<Option<Tensor>> {
+        let Some(step) = self.made.checked_sub(1).and_then(|last| self.steps.get(last)) else {
+            return Ok(None);
+        };
+        let mut no_noise = || Err(Error::internal("an estimate asked for noise"));
+        for line in &step.preview {
+            self.registers.follow(line, &mut no_noise)?;
+        }
+        Ok(self.registers.clean.as_ref().map(Tensor::shallow_clone))
+    }
+
+    fn beyond(&self, i: usize) -> Error {
+        Error::internal(format!("run {i} of the schedule is not the next of {}", self.steps.len()))
+    }
+}
+
+/// What the lines of a step read and write.
+#[derive(Debug, Default)]
+struct Registers {
+    sample: Option<Tensor>,
+    output: Option<Tensor>,
+    clean: Option<Tensor>,
+    guess: Option<Tensor>,
+    fresh: Option<Tensor>,
+    next: Option<Tensor>,
+    local: Vec<Option<Tensor>>,
+    kept: Vec<Option<Tensor>>,
+    past: VecDeque<Tensor>,
+}
+
+impl Registers {
+    fn begin(&mut self, sample: Tensor, output: Tensor) {
+        self.sample = Some(sample);
+        self.output = Some(output);
+        (self.clean, self.guess, self.fresh, self.next) = (None, None, None, None);
+        self.local.clear();
+    }
+
+    fn follow(&mut self, line: &Line, noise: &mut NoiseSource<'_>) -> Result<()> {
+        match line {
+            Line::Sum { into, terms, times, over } => {
+                let sum = self.sum(terms, noise)?;
+                let sum = if is_one(*times) { sum } else { sum.f_mul_scalar(*times)? };
+                let sum = if is_one(*over) { sum } else { sum.f_div_scalar(*over)? };
+                self.write(*into, sum);
+            }
+            Line::Clamp(range) => {
+                let clean = self.read(Register::Clean)?.f_clamp(-range, *range)?;
+                self.clean = Some(clean);
+            }
+            Line::Threshold { ratio, most } => {
+                let clean = threshold(self.read(Register::Clean)?, *ratio, *most)?;
+                self.clean = Some(clean);
+            }
+        }
+        Ok(())
+    }
+
+    /// A factor of zero leaves its register out, which need not be there then.
+    fn sum(&mut self, terms: &[(f64, Register)], noise: &mut NoiseSource<'_>) -> Result<Tensor> {
+        let mut sum: Option<Tensor> = None;
+        for &(factor, register) in terms.iter().filter(|(factor, _)| *factor != 0.0) {
+            if register == Register::Fresh && self.fresh.is_none() {
+                let device = self.read(Register::Sample)?.device();
+                self.fresh = Some(noise()?.f_to_device_(device, Kind::Float, false, false)?);
+            }
+            let value = self.read(register)?;
+            let term = if is_one(factor) { value.shallow_clone() } else { value.f_mul_scalar(factor)? };
+            sum = Some(match sum {
+                None => term,
+                Some(sum) => sum.f_add(&term)?,
+            });
+        }
+        match sum {
+            Some(sum) => Ok(sum),
+            None => Ok(self.read(Register::Sample)?.f_zeros_like()?),
+        }
+    }
+
+    fn read(&self, register: Register) -> Result<&Tensor> {
+        let found = match register {
+            Register::Sample => self.sample.as_ref(),
+            Register::Output => self.output.as_ref(),
+            Register::Clean => self.clean.as_ref(),
+            Register::Guess => self.guess.as_ref(),
+            Register::Fresh => self.fresh.as_ref(),
+            Register::Next => self.next.as_ref(),
+            Register::Local(n) => self.local.get(n).and_then(Option::as_ref),
+            Register::Kept(n) => self.kept.get(n).and_then(Option::as_ref),
+            Register::Past(n) => self.past.get(n),
+        };
+        found.ok_or_else(|| Error::internal(format!("a step of the schedule reads {register:?}, which is empty")))
+    }
+
+    fn write(&mut self, register: Register, value: Tensor) {
+        match register {
+            Register::Sample => self.sample = Some(value),
+            Register::Output => self.output = Some(value),
+            Register::Clean => self.clean = Some(value),
+            Register::Guess => self.guess = Some(value),
+            Register::Fresh => self.fresh = Some(value),
+            Register::Next => self.next = Some(value),
+            Register::Local(n) => put(&mut self.local, n, value),
+            Register::Kept(n) => put(&mut self.kept, n, value),
+            Register::Past(_) => {
+                self.past.truncate(PAST - 1);
+                self.past.push_front(value);
+            }
+        }
+    }
+}
+
+fn put(slots: &mut Vec<Option<Tensor>>, n: usize, value: Tensor) {
+    if slots.len() <= n {
+        slots.resize_with(n + 1, || None);
+    }
+    if let Some(slot) = slots.get_mut(n) {
+        *slot = Some(value);
+    }
+}
+
+#[expect(clippy::float_cmp, reason = "exactly one: nothing is to be done")]
+fn is_one(factor: f64) -> bool {
+    factor == 1.0
+}
+
+/// Dynamic thresholding of each picture by itself.
+fn threshold(clean: &Tensor, ratio: f64, most: f64) -> Result<Tensor> {
+    let flat = clean.f_flatten(1, -1)?;
+    // libtorch's own quantile refuses pictures of more than sixteen million numbers; no latents are that large.
+    let limit = flat.f_abs()?.f_quantile_scalar(ratio, 1, true, "linear")?.f_clamp(1.0, most)?;
+    let held = flat.f_maximum(&limit.f_neg()?)?.f_minimum(&limit)?;
+    Ok(held.f_div(&limit)?.f_view_as(clean)?)
+}
+
+/// A GPU only queues what it is told: without this, steps would be reported, and could be cancelled, long before they
+/// are done. Reading a number waits for it.
+pub fn wait_for(latents: &Tensor) -> Result<()> {
+    if latents.device() != Device::Cpu {
+        let _ = latents.f_flatten(0, -1)?.f_narrow(0, 0, 1)?.f_to(Device::Cpu)?;
+    }
+    Ok(())
+}
