@@ -28,5 +28,6 @@ mod logs;
 mod runware;
 mod shipped_config;
 mod shutdown;
+mod single_files;
 mod two_easels;
 mod upstreams;

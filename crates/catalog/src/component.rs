@@ -13,8 +13,12 @@ use crate::{Error, Result};
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 const MAX_WEIGHT_INDEX_BYTES: u64 = 16 << 20;
 
-/// What weights files are called before their extension, by diffusers and by transformers.
-const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
+/// How weights files are called: the extension, and what stands before it by diffusers and by transformers. safetensors
+/// come first: they need no pickle to be read.
+const FORMS: [Form; 2] = [
+    Form { extension: "safetensors", stems: ["diffusion_pytorch_model", "model"] },
+    Form { extension: "bin", stems: ["diffusion_pytorch_model", "pytorch_model"] },
+];
 /// Variants in order of preference; the plain name comes first, so that nobody gets less precision than is there.
 const VARIANTS: [&str; 3] = ["", "bf16", "fp16"];
 
@@ -31,10 +35,17 @@ pub struct Component {
     pub dir: PathBuf,
 }
 
+/// One way to write weights.
+struct Form {
+    extension: &'static str,
+    stems: [&'static str; 2],
+}
+
 /// Where the weights of a component are written.
 enum Weights {
     Single(PathBuf),
-    Sharded(PathBuf),
+    /// The index, and the extension of the shards that it names.
+    Sharded(PathBuf, &'static str),
 }
 
 impl Component {
@@ -69,46 +80,38 @@ impl Component {
     pub fn weights(&self) -> Result<Vec<TensorFile>> {
         match self.find_weights()? {
             Weights::Single(path) => Ok(vec![TensorFile::open(&path)?]),
-            Weights::Sharded(index) => self.open_shards(&index),
+            Weights::Sharded(index, extension) => self.open_shards(&index, extension),
         }
     }
 
     fn find_weights(&self) -> Result<Weights> {
-        for variant in VARIANTS {
-            for stem in STEMS {
-                let dotted = if variant.is_empty() { String::new() } else { format!(".{variant}") };
-                let single = self.dir.join(format!("{stem}{dotted}.safetensors"));
-                if single.exists() {
-                    return Ok(Weights::Single(single));
-                }
-                // diffusers has spelled the variant of an index in both places.
-                let indexes = [
-                    format!("{stem}{dotted}.safetensors.index.json"),
-                    format!("{stem}.safetensors.index{dotted}.json"),
-                ];
-                if let Some(index) = indexes.iter().map(|name| self.dir.join(name)).find(|path| path.exists()) {
-                    return Ok(Weights::Sharded(index));
+        for Form { extension, stems } in FORMS {
+            for variant in VARIANTS {
+                for stem in stems {
+                    let dotted = if variant.is_empty() { String::new() } else { format!(".{variant}") };
+                    let single = self.dir.join(format!("{stem}{dotted}.{extension}"));
+                    if single.exists() {
+                        return Ok(Weights::Single(single));
+                    }
+                    // diffusers has spelled the variant of an index in both places.
+                    let indexes = [
+                        format!("{stem}{dotted}.{extension}.index.json"),
+                        format!("{stem}.{extension}.index{dotted}.json"),
+                    ];
+                    if let Some(index) = indexes.iter().map(|name| self.dir.join(name)).find(|path| path.exists()) {
+                        return Ok(Weights::Sharded(index, extension));
+                    }
                 }
             }
-        }
-        let bin = [
-            "diffusion_pytorch_model.bin",
-            "pytorch_model.bin",
-            "diffusion_pytorch_model.fp16.bin",
-            "pytorch_model.fp16.bin",
-        ];
-        if let Some(path) = bin.iter().map(|name| self.dir.join(name)).find(|path| path.exists()) {
-            let reason = format!("the weights of {} are a pickle; safetensors weights are needed", self.name);
-            return Err(Error::malformed(&path, reason));
         }
         let stem = if self.library == "transformers" { "model" } else { "diffusion_pytorch_model" };
         let path = self.dir.join(format!("{stem}.safetensors"));
         Err(Error::missing(&path, format!("the weights of {} ({})", self.name, self.class)))
     }
 
-    fn open_shards(&self, index_path: &Path) -> Result<Vec<TensorFile>> {
+    fn open_shards(&self, index_path: &Path, extension: &str) -> Result<Vec<TensorFile>> {
         let index = json::read_object(index_path, MAX_WEIGHT_INDEX_BYTES, "the index of the shards")?;
-        let by_shard = tensors_by_shard(&index).map_err(|reason| Error::malformed(index_path, reason))?;
+        let by_shard = tensors_by_shard(&index, extension).map_err(|reason| Error::malformed(index_path, reason))?;
         let mut shards = Vec::with_capacity(by_shard.len());
         let mut seen = HashSet::new();
         for (shard, expected) in by_shard {
@@ -134,16 +137,19 @@ impl Component {
 }
 
 /// The `weight_map` of an index turned around. The error is the reason alone.
-fn tensors_by_shard(index: &Map<String, Value>) -> Result<BTreeMap<&str, Vec<&str>>, String> {
+fn tensors_by_shard<'i>(
+    index: &'i Map<String, Value>,
+    extension: &str,
+) -> Result<BTreeMap<&'i str, Vec<&'i str>>, String> {
     let Some(map) = index.get("weight_map").and_then(Value::as_object) else {
         return Err("`weight_map` is missing or not an object".to_owned());
     };
     let mut shards = BTreeMap::<&str, Vec<&str>>::new();
     for (tensor, shard) in map {
         // A shard is a file beside its index: anything else could make the engine map files that are no part of the model.
-        let Some(shard) = shard.as_str().filter(|name| is_plain_name(name) && has_extension(name)) else {
+        let Some(shard) = shard.as_str().filter(|name| is_plain_name(name) && has_extension(name, extension)) else {
             return Err(format!(
-                "tensor `{tensor}` lies in {shard}, which is not the name of a safetensors file in this folder"
+                "tensor `{tensor}` lies in {shard}, which is not the name of a {extension} file in this folder"
             ));
         };
         shards.entry(shard).or_default().push(tensor);
@@ -154,6 +160,6 @@ fn tensors_by_shard(index: &Map<String, Value>) -> Result<BTreeMap<&str, Vec<&st
     Ok(shards)
 }
 
-fn has_extension(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| extension == "safetensors")
+fn has_extension(name: &str, wanted: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == wanted)
 }

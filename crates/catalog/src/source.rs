@@ -104,13 +104,28 @@ impl ModelSource {
     }
 }
 
-/// The snapshot that `refs/main` of a cached repository names; without one, a path at which nothing lies.
+/// The snapshot that `refs/main` of a cached repository names; without that name the only snapshot there is (what was
+/// fetched by a commit has no name); else a path at which nothing lies.
 fn snapshot(repository: &Path) -> PathBuf {
     let snapshots = repository.join("snapshots");
     match fs::read_to_string(repository.join("refs").join("main")) {
         Ok(commit) if is_plain_name(commit.trim()) => snapshots.join(commit.trim()),
-        _ => snapshots.join("main"),
+        Ok(_) => snapshots.join("main"),
+        Err(_) => only_folder(&snapshots).unwrap_or_else(|| snapshots.join("main")),
     }
+}
+
+fn only_folder(path: &Path) -> Option<PathBuf> {
+    let mut folders =
+        fs::read_dir(path).ok()?.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir());
+    let only = folders.next()?;
+    folders.next().is_none().then_some(only)
+}
+
+/// The snapshot of a repository in the Hugging Face cache, where `path` is one.
+pub(crate) fn snapshot_of(path: &Path) -> Option<PathBuf> {
+    let is_repository = path.file_name()?.to_str()?.starts_with("models--") && path.join("snapshots").is_dir();
+    Some(snapshot(path)).filter(|snapshot| is_repository && snapshot.is_dir())
 }
 
 /// Whether a relative path stays inside the folder it is joined to.

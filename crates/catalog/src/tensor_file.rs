@@ -3,10 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
+use crate::bytes::Source;
 use crate::tensor_type::TensorType;
-use crate::{Error, Result, safetensors};
+use crate::{Error, Result, safetensors, torch_legacy, torch_zip};
+
+/// Bytes that tell the container.
+const MAGIC_BYTES: u64 = 9;
 
 /// A file of weights whose header has been checked: every tensor lies inside the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +24,10 @@ pub struct TensorFile {
     pub container: Container,
     /// Its tensors in the order of their bytes.
     pub tensors: Vec<TensorInfo>,
-    /// Free text about the file: `__metadata__` of safetensors.
+    /// Free text about the file: `__metadata__` of safetensors, plain values beside the weights of a pickle.
     pub metadata: BTreeMap<String, String>,
+    /// What is in the file, has no meaning here and does no harm: classes that a pickle mentions.
+    pub warnings: Vec<String>,
 }
 
 /// How a file of weights is written.
@@ -28,6 +35,10 @@ pub struct TensorFile {
 pub enum Container {
     /// A JSON header and the bytes.
     Safetensors,
+    /// `torch.save` since 1.6: a zip with a pickle and the bytes.
+    TorchZip,
+    /// `torch.save` before 1.6: pickles, then the bytes.
+    TorchLegacy,
 }
 
 /// Where a tensor lies in its file.
@@ -53,6 +64,7 @@ pub struct TensorInfo {
 pub(crate) struct Contents {
     pub tensors: Vec<TensorInfo>,
     pub metadata: BTreeMap<String, String>,
+    pub warnings: Vec<String>,
 }
 
 impl TensorFile {
@@ -63,9 +75,27 @@ impl TensorFile {
         if !metadata.is_file() {
             return Err(Error::malformed(path, "not a regular file"));
         }
-        let len = metadata.len();
-        let Contents { tensors, metadata } = safetensors::contents(&mut file, len, path)?;
-        Ok(Self { path: path.to_owned(), len, container: Container::Safetensors, tensors, metadata })
+        Self::read(&mut file, metadata.len(), path)
+    }
+
+    /// Reads and checks the header of `len` bytes that lie anywhere; `path` is for errors and for [`TensorFile::path`].
+    pub fn read(file: &mut (impl Read + Seek), len: u64, path: &Path) -> Result<Self> {
+        let mut source = Source { file, len, path };
+        let magic = source.read(0, len.min(MAGIC_BYTES))?;
+        // The length of a safetensors header may begin with any byte; its first character tells the two apart.
+        let (container, contents) = if magic.starts_with(torch_zip::MAGIC) {
+            (Container::TorchZip, torch_zip::contents(&mut source)?)
+        } else if magic.first() == Some(&torch_legacy::MAGIC) && magic.get(8) != Some(&b'{') {
+            (Container::TorchLegacy, torch_legacy::contents(&mut source)?)
+        } else if magic.starts_with(b"GGUF") {
+            return source
+                .refuse("a GGUF file; quantised weights are not read, take the safetensors file of the model");
+        } else {
+            source.file.rewind().map_err(Error::io(path))?;
+            (Container::Safetensors, safetensors::contents(source.file, len, path)?)
+        };
+        let Contents { tensors, metadata, warnings } = contents;
+        Ok(Self { path: path.to_owned(), len, container, tensors, metadata, warnings })
     }
 
     /// The tensor of this name.

@@ -220,11 +220,31 @@ fn the_half_precision_variant_stands_in_for_the_plain_one() {
 }
 
 #[test]
-fn pickled_weights_are_refused_with_what_is_needed() {
+fn pickled_weights_are_read_where_there_are_no_others() {
     let model = Model::new();
+    let pickled = fs::read(fixture("module.bin")).unwrap();
+    model.write("unet/diffusion_pytorch_model.bin", &pickled);
+    let weights = |model: &Model| model.open().component("unet").unwrap().weights().unwrap();
+    assert!(weights(&model)[0].tensor("a").is_some(), "safetensors come first");
     model.remove("unet/diffusion_pytorch_model.safetensors");
-    model.write("unet/diffusion_pytorch_model.bin", b"\x80\x02");
-    assert!(model.refusal("diffusion_pytorch_model.bin").contains("safetensors weights are needed"));
+    assert!(weights(&model)[0].tensor("0.weight").is_some());
+    model.remove("unet/diffusion_pytorch_model.bin");
+    model.write("unet/diffusion_pytorch_model-00001-of-00002.bin", &pickled);
+    model.write("unet/diffusion_pytorch_model-00002-of-00002.bin", &fs::read(fixture("dtypes.pt")).unwrap());
+    let (first, second) = ("diffusion_pytorch_model-00001-of-00002.bin", "diffusion_pytorch_model-00002-of-00002.bin");
+    model.json(
+        "unet/diffusion_pytorch_model.bin.index.json",
+        &json!({"weight_map": {"0.weight": first, "f32": second}}),
+    );
+    assert_eq!(weights(&model).len(), 2);
+    assert!(weights(&model)[1].tensor("bf16").is_some());
+    verify(&model.open()).unwrap();
+    model.write("unet/diffusion_pytorch_model-00002-of-00002.bin", b"\x80\x02");
+    assert!(model.refusal("00002-of-00002.bin").contains("ends early"));
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 #[test]

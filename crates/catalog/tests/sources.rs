@@ -47,6 +47,17 @@ fn repositories_are_looked_for_under_the_roots_and_in_the_hub_cache() {
 }
 
 #[test]
+fn a_cached_repository_without_a_ref_has_its_only_snapshot() {
+    let cache = TempDir::new().unwrap();
+    let repository = cache.path().join("models--org--name");
+    let file = touch(&repository.join("snapshots/0123abcd/model_index.json"));
+    let find = || find_model("hf:org/name", &[], Some(cache.path())).unwrap();
+    assert_eq!(find(), Lookup::Found(file.parent().unwrap().to_owned()));
+    touch(&repository.join("snapshots/4567cdef/model_index.json"));
+    assert!(matches!(find(), Lookup::NotFound { .. }), "two snapshots, and nothing says which");
+}
+
+#[test]
 fn a_ref_cannot_lead_out_of_the_cache() {
     let cache = TempDir::new().unwrap();
     let repository = cache.path().join("models--org--name");

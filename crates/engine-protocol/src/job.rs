@@ -116,6 +116,12 @@ pub struct Options {
     /// How far a guided prediction is brought back to the spread of the unguided one (arXiv:2305.08891, 3.4), 0 to 1.
     #[serde(skip_serializing_if = "is_zero")]
     pub guidance_rescale: f64,
+    /// How far FLUX is pulled away from the negative prompt, which it computes only above 1: each step then costs twice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub true_cfg_scale: Option<f64>,
+    /// How many tokens of a prompt FLUX's T5 reads, up to 512; absent, 512 for dev and 256 for schnell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_sequence_length: Option<u32>,
     /// Prompts longer than the text encoder reads are encoded in several parts instead of being cut off.
     pub long_prompts: bool,
     /// `(word:1.2)` and its kin weigh words instead of being read as they stand.

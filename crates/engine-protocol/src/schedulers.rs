@@ -1,5 +1,5 @@
-//! The names by which people ask for schedulers, as the keys of a `scheduler_config.json`: A1111's and ComfyUI's words and
-//! diffusers' classes. Only a table and its look-up; which classes and keys there are is the engine's to say.
+//! The names by which people ask for schedulers, as the keys of a `scheduler_config.json`: the words of A1111 and `ComfyUI`,
+//! and the classes of diffusers. Only a table and its look-up; which classes and keys there are is the engine's to say.
 
 use serde_json::{Map, Value};
 
@@ -15,6 +15,8 @@ struct Method {
     keys: &'static [(&'static str, Word)],
     /// Whether the class can lay its sigmas anew.
     respaces: bool,
+    /// Whether the class reads `timestep_spacing`.
+    spaces: bool,
 }
 
 /// The value of a key.
@@ -27,23 +29,31 @@ enum Word {
 
 use Word::{Is, Number, Text};
 
-/// What may follow the name of a method, its other spellings, and the keys it sets. A model's own choice must not stay
-/// beside the wished one, so each sets all three switches.
-const SPACINGS: [(&str, &[&str], &[(&str, Word)]); 5] = [
-    ("Karras", &["karras", "k"], &[KARRAS_ON, EXPONENTIAL_OFF, BETA_OFF]),
-    ("Exponential", &["exponential"], &[KARRAS_OFF, ("use_exponential_sigmas", Is(true)), BETA_OFF]),
-    ("Beta", &["beta"], &[KARRAS_OFF, EXPONENTIAL_OFF, ("use_beta_sigmas", Is(true))]),
-    ("Normal", &["normal"], &[KARRAS_OFF, EXPONENTIAL_OFF, BETA_OFF]),
-    (
-        "SGM Uniform",
-        &["sgmuniform", "simple"],
-        &[KARRAS_OFF, EXPONENTIAL_OFF, BETA_OFF, ("timestep_spacing", Text("trailing"))],
-    ),
+/// What may follow the name of a method.
+struct Spacing {
+    name: &'static str,
+    /// Its spellings, folded.
+    also: &'static [&'static str],
+    sort: Sort,
+}
+
+#[derive(Clone, Copy)]
+enum Sort {
+    /// This one of [`SWITCHES`] is on, and the others off: a model's own choice must not stay beside the wished one.
+    Sigmas(Option<&'static str>),
+    /// Timesteps from the end.
+    Trailing,
+}
+
+const SWITCHES: [&str; 3] = ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"];
+
+const SPACINGS: [Spacing; 5] = [
+    Spacing { name: "Karras", also: &["karras", "k"], sort: Sort::Sigmas(Some("use_karras_sigmas")) },
+    Spacing { name: "Exponential", also: &["exponential"], sort: Sort::Sigmas(Some("use_exponential_sigmas")) },
+    Spacing { name: "Beta", also: &["beta"], sort: Sort::Sigmas(Some("use_beta_sigmas")) },
+    Spacing { name: "Normal", also: &["normal"], sort: Sort::Sigmas(None) },
+    Spacing { name: "SGM Uniform", also: &["sgmuniform", "simple"], sort: Sort::Trailing },
 ];
-const KARRAS_ON: (&str, Word) = ("use_karras_sigmas", Is(true));
-const KARRAS_OFF: (&str, Word) = ("use_karras_sigmas", Is(false));
-const EXPONENTIAL_OFF: (&str, Word) = ("use_exponential_sigmas", Is(false));
-const BETA_OFF: (&str, Word) = ("use_beta_sigmas", Is(false));
 
 const MULTISTEP: &str = "DPMSolverMultistepScheduler";
 
@@ -57,14 +67,25 @@ const METHODS: [Method; 17] = [
     method("DPM++ 2M SDE Heun", &[], MULTISTEP, &solver("sde-dpmsolver++", 2, "heun")),
     method("DPM++ 3M", &[], MULTISTEP, &solver("dpmsolver++", 3, "midpoint")),
     method("DPM++ 3M SDE", &[], MULTISTEP, &solver("sde-dpmsolver++", 3, "midpoint")),
-    method("DPM++ 2S", &["dpmsolversinglestep"], "DPMSolverSinglestepScheduler", &solver("dpmsolver++", 2, "midpoint")),
+    Method {
+        spaces: false,
+        ..method(
+            "DPM++ 2S",
+            &["dpmsolversinglestep"],
+            "DPMSolverSinglestepScheduler",
+            &solver("dpmsolver++", 2, "midpoint"),
+        )
+    },
     method("DPM++ SDE", &["dpmsolversde"], "DPMSolverSDEScheduler", &[]),
     Method { respaces: false, ..method("DDIM", &[], "DDIMScheduler", &[]) },
     Method { respaces: false, ..method("PNDM", &[], "PNDMScheduler", &[]) },
     Method { respaces: false, ..method("PLMS", &[], "PNDMScheduler", &[("skip_prk_steps", Is(true))]) },
     method("UniPC", &["unipcmultistep", "unipcbh2"], "UniPCMultistepScheduler", &[("solver_type", Text("bh2"))]),
-    Method { respaces: false, ..method("LCM", &[], "LCMScheduler", &[]) },
-    method("Flow Match Euler", &["flowmatch", "eulerflow"], "FlowMatchEulerDiscreteScheduler", &[]),
+    Method { respaces: false, spaces: false, ..method("LCM", &[], "LCMScheduler", &[]) },
+    Method {
+        spaces: false,
+        ..method("Flow Match Euler", &["flowmatch", "eulerflow"], "FlowMatchEulerDiscreteScheduler", &[])
+    },
 ];
 
 const fn method(
@@ -73,7 +94,7 @@ const fn method(
     class: &'static str,
     keys: &'static [(&'static str, Word)],
 ) -> Method {
-    Method { name, also, class, keys, respaces: true }
+    Method { name, also, class, keys, respaces: true, spaces: true }
 }
 
 const fn solver(algorithm: &'static str, order: u32, solver: &'static str) -> [(&'static str, Word); 3] {
@@ -90,22 +111,36 @@ pub fn scheduler_keys(name: &str) -> Option<Map<String, Value>> {
     }
     METHODS.iter().find_map(|method| {
         let spellings = std::iter::once(folded(method.name)).chain(method.also.iter().map(|&also| also.to_owned()));
-        let rest = spellings.filter_map(|spelling| wished.strip_prefix(&spelling));
-        rest.filter_map(|rest| spacing(method, rest)).next().map(|spacing| {
-            let class = std::iter::once(("_class_name", Text(method.class)));
-            let all = class.chain(method.keys.iter().copied()).chain(spacing.iter().copied());
-            all.map(|(key, word)| (key.to_owned(), Value::from(word))).collect()
-        })
+        let mut rest = spellings.filter_map(|spelling| wished.strip_prefix(&spelling));
+        rest.find_map(|rest| method.keys_with(rest))
     })
 }
 
-/// What the rest of a name says about the sigmas; `None` when it says something else.
-fn spacing(method: &Method, rest: &str) -> Option<&'static [(&'static str, Word)]> {
-    if rest.is_empty() {
-        return Some(&[]);
+impl Method {
+    /// The keys, where `rest` of a name is nothing or a spacing that it can have.
+    fn keys_with(&self, rest: &str) -> Option<Map<String, Value>> {
+        let mut keys = Map::from_iter([("_class_name".to_owned(), Value::from(self.class))]);
+        keys.extend(self.keys.iter().map(|&(key, word)| (key.to_owned(), Value::from(word))));
+        if rest.is_empty() {
+            return Some(keys);
+        }
+        let spacing = self.spacings().find(|spacing| spacing.also.contains(&rest))?;
+        if let Sort::Trailing = spacing.sort {
+            keys.insert("timestep_spacing".to_owned(), Value::from("trailing"));
+        }
+        if self.respaces {
+            let wished = if let Sort::Sigmas(switch) = spacing.sort { switch } else { None };
+            keys.extend(SWITCHES.map(|switch| (switch.to_owned(), Value::from(Some(switch) == wished))));
+        }
+        Some(keys)
     }
-    let found = SPACINGS.iter().find(|(_, spellings, _)| spellings.contains(&rest));
-    found.filter(|_| method.respaces).map(|(_, _, keys)| *keys)
+
+    fn spacings(&self) -> impl Iterator<Item = &'static Spacing> {
+        const { &SPACINGS }.iter().filter(|spacing| match spacing.sort {
+            Sort::Sigmas(_) => self.respaces,
+            Sort::Trailing => self.spaces,
+        })
+    }
 }
 
 /// Every name that is offered, in a fixed order: the methods, each with its spacings, then the classes of diffusers.
@@ -113,9 +148,7 @@ pub fn scheduler_names() -> Vec<String> {
     let mut names = Vec::new();
     for method in &METHODS {
         names.push(method.name.to_owned());
-        if method.respaces {
-            names.extend(SPACINGS.iter().map(|(spacing, _, _)| format!("{} {spacing}", method.name)));
-        }
+        names.extend(method.spacings().map(|spacing| format!("{} {}", method.name, spacing.name)));
     }
     for method in &METHODS {
         if !names.iter().any(|name| name == method.class) {
@@ -145,7 +178,7 @@ impl From<Word> for Value {
     }
 }
 
-/// Letters and digits in lower case, `+` as the `p` that ComfyUI writes for it, without the `k_` and `sample_` of k-diffusion.
+/// Letters and digits in lower case, `+` as the `p` that `ComfyUI` writes for it, without the `k_` and `sample_` of k-diffusion.
 fn folded(name: &str) -> String {
     let lower = name.trim().to_lowercase().replace('+', "p");
     let bare = ["sample_", "k_"].iter().find_map(|prefix| lower.strip_prefix(prefix)).unwrap_or(&lower);
@@ -200,7 +233,8 @@ mod tests {
     fn every_offered_name_is_known_and_no_two_are_the_same() {
         let names = scheduler_names();
         assert!(names.iter().all(|name| scheduler_keys(name).is_some()));
-        let mut all: Vec<String> = names.iter().filter(|name| !name.starts_with("UniPC")).map(|name| keys(name).to_string()).collect();
+        let mut all: Vec<String> =
+            names.iter().filter(|name| !name.starts_with("UniPC")).map(|name| keys(name).to_string()).collect();
         let count = all.len();
         all.sort();
         all.dedup();

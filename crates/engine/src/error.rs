@@ -39,6 +39,20 @@ impl Error {
         Self::new(EngineErrorKind::Cancelled, "the job was cancelled")
     }
 
+    /// libtorch reports everything as text; running out of memory is the one case that must be told apart.
+    fn of_libtorch(text: &str) -> Self {
+        let first = text.lines().next().unwrap_or_default().to_owned();
+        let lower = first.to_ascii_lowercase();
+        if lower.contains("out of memory")
+            || lower.contains("can't allocate memory")
+            || lower.contains("not enough memory")
+        {
+            return Self::new(EngineErrorKind::OutOfMemory, "the device ran out of memory")
+                .with_hint("ask for a smaller picture or fewer at once");
+        }
+        Self::internal(format!("libtorch: {first}"))
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Display) -> Self {
@@ -77,19 +91,14 @@ impl From<Error> for EngineError {
 }
 
 impl From<TchError> for Error {
-    /// libtorch reports everything as text; running out of memory is the one case that must be told apart.
     fn from(error: TchError) -> Self {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default().to_owned();
-        let lower = first.to_ascii_lowercase();
-        if lower.contains("out of memory")
-            || lower.contains("can't allocate memory")
-            || lower.contains("not enough memory")
-        {
-            return Self::new(EngineErrorKind::OutOfMemory, "the device ran out of memory")
-                .with_hint("ask for a smaller picture or fewer at once");
-        }
-        Self::internal(format!("libtorch: {first}"))
+        Self::of_libtorch(&error.to_string())
+    }
+}
+
+impl From<torch_shim::Error> for Error {
+    fn from(error: torch_shim::Error) -> Self {
+        Self::of_libtorch(&error.to_string())
     }
 }
 

@@ -8,6 +8,7 @@ pub mod error;
 pub mod models;
 pub mod nn;
 pub mod parts;
+pub mod pictures;
 pub mod pipelines;
 pub mod png;
 pub mod pool;

@@ -31,7 +31,7 @@ pub(super) fn parse(text: &[u8], data_start: u64) -> Result<Contents, String> {
         next += tensor.len;
         tensors.push(TensorInfo { offset: data_start + tensor.offset, ..tensor });
     }
-    Ok(Contents { tensors, metadata })
+    Ok(Contents { tensors, metadata, warnings: Vec::new() })
 }
 
 /// A header as it is written.

@@ -12,6 +12,10 @@ pub enum Activation {
     Mish,
     /// `x · Φ(x)`, exact.
     Gelu,
+    /// [`Activation::Gelu`] approximated with a hyperbolic tangent.
+    GeluTanh,
+    /// The same written out, as transformers does it for T5 (`gelu_new`): in single precision it rounds otherwise.
+    GeluNew,
     /// `max(x, 0)`.
     Relu,
     /// `x · σ(1.702 x)`: CLIP's approximation of [`Activation::Gelu`].

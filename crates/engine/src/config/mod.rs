@@ -3,12 +3,16 @@
 
 mod activation;
 pub mod clip;
+pub mod flux;
 pub mod reader;
 pub mod scheduler;
+pub mod t5;
 pub mod unet;
 pub mod vae;
 
 pub use activation::Activation;
 pub use clip::ClipConfig;
+pub use flux::FluxConfig;
+pub use t5::T5Config;
 pub use unet::UNetConfig;
 pub use vae::VaeConfig;

@@ -1,28 +1,34 @@
-//! `config.json` of an `AutoencoderKL` (defaults are those of its class in diffusers); the decoder's half of it.
+//! `config.json` of an `AutoencoderKL` (defaults are those of its class in diffusers).
 
 use serde_json::{Map, Value};
 
-use super::reader::Reader;
+use super::reader::{Reader, as_count};
 use crate::Result;
 use crate::config::Activation;
 
-/// The shape of the decoder of an `AutoencoderKL` and how its latents are scaled.
+/// The shape of an `AutoencoderKL` and how its latents are scaled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VaeConfig {
-    /// Channels of a picture.
+    /// Channels of a picture that is encoded.
+    pub in_channels: i64,
+    /// Channels of a picture that was decoded.
     pub out_channels: i64,
     /// Channels of the latents.
     pub latent_channels: i64,
-    /// Widths of the decoder's blocks in the order they run: the innermost first.
+    /// Widths of the decoder's blocks in the order they run, the innermost first; the encoder's run the other way.
     pub block_channels: Vec<i64>,
-    /// Resnets in each block of the decoder, one more than the config's `layers_per_block`.
+    /// Resnets in each block of the encoder (`layers_per_block`); the decoder's have one more.
     pub resnets: i64,
+    /// The side of the pictures that it was made for, in pixels; only tiles go by it.
+    pub sample_size: i64,
     /// Groups of every group norm.
     pub norm_groups: i64,
     /// Activation inside the resnets.
     pub activation: Activation,
     /// Whether the middle block attends.
     pub mid_attention: bool,
+    /// Whether a 1×1 convolution comes after the encoder.
+    pub quant_conv: bool,
     /// Whether a 1×1 convolution comes before the decoder.
     pub post_quant_conv: bool,
     /// Whether half precision overflows, so that decoding is done in single.
@@ -39,8 +45,6 @@ impl VaeConfig {
     /// Reads the config of `component`.
     pub fn read(component: &str, map: &Map<String, Value>) -> Result<Self> {
         let mut reader = Reader::new(component, map);
-        // The encoder's, and the size it was trained at, which only tiling would use.
-        reader.no_effect(&["in_channels", "down_block_types", "use_quant_conv", "sample_size"]);
         let mut block_channels = reader.counts("block_out_channels", &[64])?;
         let blocks = reader.texts("up_block_types", &["UpDecoderBlock2D"])?;
         if block_channels.is_empty() || blocks.len() != block_channels.len() {
@@ -53,16 +57,26 @@ impl VaeConfig {
         if blocks.iter().any(|block| *block != "UpDecoderBlock2D") {
             return Err(reader.unsupported("up_block_types", "only UpDecoderBlock2D is supported"));
         }
+        if reader.value("down_block_types").is_some() {
+            let blocks = reader.texts("down_block_types", &[])?;
+            if blocks.len() != block_channels.len() || blocks.iter().any(|block| *block != "DownEncoderBlock2D") {
+                let needed = block_channels.len();
+                return Err(reader.unsupported("down_block_types", format!("{needed} DownEncoderBlock2D are needed")));
+            }
+        }
         block_channels.reverse();
         let latent_channels = reader.count("latent_channels", 4, 1)?;
         let config = Self {
+            in_channels: reader.count("in_channels", 3, 1)?,
             out_channels: reader.count("out_channels", 3, 1)?,
             latent_channels,
             block_channels,
-            resnets: reader.count("layers_per_block", 1, 0)? + 1,
+            resnets: reader.count("layers_per_block", 1, 0)?,
+            sample_size: sample_size(&mut reader)?,
             norm_groups: reader.count("norm_num_groups", 32, 1)?,
             activation: Activation::read(&mut reader, "act_fn")?,
             mid_attention: reader.flag("mid_block_add_attention", true)?,
+            quant_conv: reader.flag("use_quant_conv", true)?,
             post_quant_conv: reader.flag("use_post_quant_conv", true)?,
             force_upcast: reader.flag("force_upcast", true)?,
             scaling_factor: reader.float("scaling_factor", 0.18215)?,
@@ -81,6 +95,16 @@ impl VaeConfig {
         let doublings = self.block_channels.len().saturating_sub(1);
         u32::try_from(doublings).ok().and_then(|n| 1u32.checked_shl(n)).unwrap_or(u32::MAX)
     }
+}
+
+/// A side, or both sides, of which diffusers takes the first.
+fn sample_size(reader: &mut Reader<'_>) -> Result<i64> {
+    match reader.value("sample_size") {
+        Some(Value::Array(sides)) => sides.first().and_then(|side| as_count(side, 1)),
+        None | Some(Value::Null) => Some(32),
+        Some(side) => as_count(side, 1),
+    }
+    .ok_or_else(|| reader.unsupported("sample_size", "a whole number of pixels is needed"))
 }
 
 /// Both or nothing: diffusers uses neither when one is missing.
@@ -118,7 +142,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(config.block_channels, [64, 32, 16]);
-        assert_eq!((config.resnets, config.scale_factor()), (3, 4));
+        assert_eq!((config.resnets, config.scale_factor()), (2, 4));
     }
 
     #[test]

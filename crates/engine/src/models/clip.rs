@@ -19,14 +19,39 @@ pub struct ClipText {
     tokens: Embedding,
     positions: Embedding,
     layers: Vec<Layer>,
-    pooling: Option<Pooling>,
+    norm: Option<LayerNorm>,
+    projection: Option<Linear>,
+}
+
+/// Which of an encoder's hidden states is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerChoice {
+    /// How many layers at the end are left out: 0 is what the last one gives, `n` is `hidden_states[-(n + 1)]` of
+    /// transformers. All of them may be, which leaves the embeddings.
+    pub skip: u32,
+    /// Whether the final layer norm follows.
+    pub norm: bool,
+}
+
+impl LayerChoice {
+    /// What Stable Diffusion 1 and 2 are conditioned on: the last state, normed (`last_hidden_state`). `clip_skip` leaves
+    /// out so many layers and still norms.
+    pub const fn normed(clip_skip: u32) -> Self {
+        Self { skip: clip_skip, norm: true }
+    }
+
+    /// What SDXL is conditioned on: the states that go into the last layer, without a norm (`hidden_states[-2]`).
+    /// `clip_skip` leaves out so many layers more.
+    pub const fn penultimate(clip_skip: u32) -> Self {
+        Self { skip: clip_skip.saturating_add(1), norm: false }
+    }
 }
 
 /// What an encoder says about a prompt.
 #[derive(Debug)]
 pub struct TextState {
-    /// `(batch, tokens, hidden_size)`: the states that go into the last layer, without a norm (`hidden_states[-2]`).
-    pub penultimate: Tensor,
+    /// `(batch, tokens, hidden_size)`: the states of the layer that was chosen.
+    pub states: Tensor,
     /// `(batch, projection_dim)`: the projected state of the end of the text; `None` without a projection.
     pub pooled: Option<Tensor>,
 }
@@ -41,19 +66,23 @@ impl ClipText {
         let width = config.hidden_size;
         let embeddings = model.at("embeddings");
         let layers = model.at("encoder").at("layers");
-        let pooling = match config.projection_dim {
-            Some(dim) => Some(Pooling {
-                norm: LayerNorm::open(&model.at("final_layer_norm"), width, config.norm_eps)?,
-                projection: Linear::open_without_bias(&root.at("text_projection"), width, dim)?,
-            }),
+        let projection = match config.projection_dim {
+            Some(dim) => Some(Linear::open_without_bias(&root.at("text_projection"), width, dim)?),
             None => None,
+        };
+        // An encoder of SDXL that does not pool works without it.
+        let norm = if projection.is_some() || model.has("final_layer_norm.weight") {
+            Some(LayerNorm::open(&model.at("final_layer_norm"), width, config.norm_eps)?)
+        } else {
+            None
         };
         Ok(Self {
             name: weights.component().to_owned(),
             tokens: Embedding::open(&embeddings.at("token_embedding"), config.vocab_size, width)?,
             positions: Embedding::open(&embeddings.at("position_embedding"), config.positions, width)?,
             layers: (0..config.layers).map(|i| Layer::open(&layers.at(i), &config)).collect::<Result<_>>()?,
-            pooling,
+            norm,
+            projection,
             config,
         })
     }
@@ -63,25 +92,43 @@ impl ClipText {
         &self.config
     }
 
-    /// Encodes `(batch, tokens)` ids.
-    pub fn forward(&self, ids: &Tensor) -> Result<TextState> {
-        self.check(ids)?;
-        let (_, length) = ids.size2()?;
-        let mut hidden = self.tokens.forward(ids)?.f_add(&self.positions.first_rows(length)?)?;
-        let Some((last, before)) = self.layers.split_last() else {
-            return Err(Error::internal(format!("{} has no layers", self.name)));
+    /// Encodes `(batch, tokens)` ids. Layers that neither the choice nor the pooled state needs are not computed.
+    pub fn forward(&self, ids: &Tensor, layer: LayerChoice) -> Result<TextState> {
+        let skip = usize::try_from(layer.skip).unwrap_or(usize::MAX);
+        let Some(needed) = self.layers.len().checked_sub(skip) else {
+            let (name, layers) = (&self.name, self.layers.len());
+            let message = format!("{name} has {layers} layers, so {skip} cannot be left out");
+            return Err(Error::invalid(message).with_hint("choose a smaller clip_skip"));
         };
-        for layer in before {
-            hidden = layer.forward(&hidden)?;
-        }
-        let pooled = match &self.pooling {
-            Some(pooling) => {
-                let states = pooling.norm.forward(&last.forward(&hidden)?)?;
-                Some(pooling.projection.forward(&self.end_of_text(ids, &states)?)?)
+        let (before, after) = self.layers.split_at(needed);
+        let chosen = run(self.embed(ids)?, before)?;
+        let pooled = match &self.projection {
+            Some(projection) => {
+                let last = run(chosen.shallow_clone(), after)?;
+                Some(projection.forward(&self.end_of_text(ids, &self.normed(&last)?)?)?)
             }
             None => None,
         };
-        Ok(TextState { penultimate: hidden, pooled })
+        let states = if layer.norm { self.normed(&chosen)? } else { chosen };
+        Ok(TextState { states, pooled })
+    }
+
+    /// `(batch, hidden_size)`: the normed last state at the end of each text, not projected (`pooler_output`).
+    pub fn pool(&self, ids: &Tensor) -> Result<Tensor> {
+        let last = run(self.embed(ids)?, &self.layers)?;
+        self.end_of_text(ids, &self.normed(&last)?)
+    }
+
+    fn embed(&self, ids: &Tensor) -> Result<Tensor> {
+        self.check(ids)?;
+        let (_, length) = ids.size2()?;
+        Ok(self.tokens.forward(ids)?.f_add(&self.positions.first_rows(length)?)?)
+    }
+
+    fn normed(&self, states: &Tensor) -> Result<Tensor> {
+        let missing =
+            || Error::broken(format!("{}: tensor final_layer_norm.weight is missing from the weights", self.name));
+        self.norm.as_ref().ok_or_else(missing)?.forward(states)
     }
 
     /// An id outside the table is memory outside the table on a GPU, so it is found here.
@@ -117,21 +164,19 @@ impl ClipText {
     }
 }
 
+fn run(hidden: Tensor, layers: &[Layer]) -> Result<Tensor> {
+    layers.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden))
+}
+
 impl Network for ClipText {
     fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
         Self::open(weights, ClipConfig::read(&part.name, &part.class, &part.config)?)
     }
 
-    /// Old files carry the position numbers, and an encoder that does not pool needs no final norm.
+    /// Old files carry the position numbers, and some a projection that their class does not use.
     fn is_known_spare(name: &str) -> bool {
-        name.ends_with("position_ids") || name.contains("final_layer_norm") || name.starts_with("text_projection.")
+        name.ends_with("position_ids") || name.starts_with("text_projection.")
     }
-}
-
-#[derive(Debug)]
-struct Pooling {
-    norm: LayerNorm,
-    projection: Linear,
 }
 
 #[derive(Debug)]

@@ -2,11 +2,15 @@
 //! A model is built from a config and weights and computes; it knows no prompt, no schedule and no file.
 
 pub mod clip;
+pub mod flux;
 mod resnet;
+pub mod t5;
 mod transformer;
 pub mod unet;
 pub mod vae;
 
 pub use clip::ClipText;
+pub use flux::FluxTransformer;
+pub use t5::T5Encoder;
 pub use unet::UNet;
-pub use vae::AutoencoderKl;
+pub use vae::{VaeDecoder, VaeEncoder};

@@ -1,6 +1,8 @@
 //! What activations compute.
 
-use tch::Tensor;
+use std::f64::consts::PI;
+
+use tch::{Kind, Tensor};
 
 use crate::Result;
 use crate::config::Activation;
@@ -12,6 +14,14 @@ impl Activation {
             Self::Silu => x.f_silu_()?,
             Self::Mish => x.f_mish_()?,
             Self::Gelu => x.f_gelu_("none")?,
+            Self::GeluTanh => x.f_gelu_("tanh")?,
+            // In half precision every stage would round; there the kernel that keeps them in single is nearer.
+            Self::GeluNew if x.f_kind()? != Kind::Float => x.f_gelu_("tanh")?,
+            Self::GeluNew => {
+                let cubic = x.f_pow_tensor_scalar(3.0)?.f_mul_scalar_(0.044_715)?.f_add_(&x)?;
+                let mut gate = cubic.f_mul_scalar((2.0 / PI).sqrt())?.f_tanh_()?.f_add_scalar_(1.0)?;
+                gate.f_mul_(&x.f_mul_scalar_(0.5)?)?
+            }
             Self::Relu => x.f_relu_()?,
             Self::QuickGelu => {
                 let gate = x.f_mul_scalar(1.702)?.f_sigmoid_()?;
@@ -34,6 +44,8 @@ mod tests {
             (Activation::Silu, -0.273_638_286),
             (Activation::Mish, -0.298_099_742),
             (Activation::Gelu, -0.100_210_802),
+            (Activation::GeluTanh, -0.100_428_423),
+            (Activation::GeluNew, -0.100_428_423),
             (Activation::Relu, 0.0),
             (Activation::QuickGelu, -0.108_337_802),
         ] {

@@ -31,6 +31,12 @@ pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, mask: Mask) -> Resul
     Ok(Tensor::f_scaled_dot_product_attention::<&Tensor>(query, key, value, None, 0.0, causal, None, false)?)
 }
 
+/// Attention over split heads whose scores are multiplied by `scale` and to which `bias`, which must spread to
+/// `(batch, heads, tokens, tokens)`, is added.
+pub fn attend_with_bias(query: &Tensor, key: &Tensor, value: &Tensor, bias: &Tensor, scale: f64) -> Result<Tensor> {
+    Ok(Tensor::f_scaled_dot_product_attention(query, key, value, Some(bias), 0.0, false, scale, false)?)
+}
+
 /// [`attend`] in single precision, for models whose scores overflow in half.
 pub fn attend_in_single(query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor> {
     let kind = query.f_kind()?;

@@ -24,6 +24,11 @@ impl Linear {
         Ok(Self { weight: scope.tensor("weight", &[outputs, inputs])?, bias: None })
     }
 
+    /// From what is at hand: `(outputs, inputs)` and `(outputs)`.
+    pub(super) fn of(weight: Weight, bias: Weight) -> Self {
+        Self { weight, bias: Some(bias) }
+    }
+
     /// `(…, inputs)` to `(…, outputs)`.
     ///
     /// PyTorch fuses the bias into the product only where the input is contiguous, and this does the same: the two

@@ -6,9 +6,12 @@ pub mod attention;
 mod conv;
 mod linear;
 mod norm;
+pub mod rope;
 mod sinusoid;
+mod stacked;
 
 pub use conv::{Conv2d, upsample_nearest};
 pub use linear::{Embedding, Linear};
-pub use norm::{GroupNorm, LayerNorm};
+pub use norm::{GroupNorm, LayerNorm, RmsNorm, layer_norm};
 pub use sinusoid::Sinusoid;
+pub use stacked::StackedLinear;

@@ -52,3 +52,29 @@ impl LayerNorm {
         Ok(x.f_layer_norm([self.width], Some(&*self.weight), Some(&*self.bias), self.eps, true)?)
     }
 }
+
+/// Scales the last dimension to a mean square of one (Zhang and Sennrich 2019), in single precision whatever comes in.
+#[derive(Debug)]
+pub struct RmsNorm {
+    weight: Weight,
+    width: i64,
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// From `weight` of the scope.
+    pub fn open(scope: &Scope<'_>, width: i64, eps: f64) -> Result<Self> {
+        Ok(Self { weight: scope.tensor("weight", &[width])?, width, eps })
+    }
+
+    /// `(…, width)` to the same.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_rms_norm([self.width], Some(&*self.weight), self.eps)?)
+    }
+}
+
+/// Normalises the last dimension without weights of its own.
+pub fn layer_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
+    let width = x.size().last().copied().unwrap_or_default();
+    Ok(x.f_layer_norm::<&Tensor>([width], None, None, eps, true)?)
+}

@@ -26,6 +26,11 @@ impl Sinusoid {
         Ok(Self { frequencies: exponents.f_exp()?.f_unsqueeze(0)?, dim, cosines_first })
     }
 
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.frequencies.device()
+    }
+
     /// `(n)` to `(n, dim)`, both single precision.
     pub fn forward(&self, values: &Tensor) -> Result<Tensor> {
         let angles = values.f_totype(Kind::Float)?.f_unsqueeze(1)?.f_mul(&self.frequencies)?;

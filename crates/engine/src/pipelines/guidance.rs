@@ -4,12 +4,34 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Result;
 
-/// Pulls the prediction away from the negative one (classifier-free guidance, Ho and Salimans 2022). `output` is
-/// `(2, …)`: the negative prediction, then the positive one.
-pub fn combine(output: &Tensor, scale: f64) -> Result<Tensor> {
-    let negative = output.f_narrow(0, 0, 1)?;
-    let positive = output.f_narrow(0, 1, 1)?;
-    Ok(positive.f_sub(&negative)?.f_mul_scalar_(scale)?.f_add_(&negative)?)
+/// What is done with a prediction without the text and one with it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guidance {
+    /// How far the prediction is pulled away from the negative one.
+    pub scale: f64,
+    /// How far it is brought back to the spread of the positive one, from 0 to 1.
+    pub rescale: f64,
+}
+
+impl Guidance {
+    /// Pulls predictions away from the negative ones (classifier-free guidance, Ho and Salimans 2022). `output` is
+    /// `(2n, …)`: the negative predictions of n pictures, then the positive ones.
+    pub fn combine(self, output: &Tensor) -> Result<Tensor> {
+        let pictures = output.size().first().copied().unwrap_or_default() / 2;
+        let negative = output.f_narrow(0, 0, pictures)?;
+        let positive = output.f_narrow(0, pictures, pictures)?;
+        let guided = positive.f_sub(&negative)?.f_mul_scalar_(self.scale)?.f_add_(&negative)?;
+        if self.rescale > 0.0 { self.bring_back(&guided, &positive) } else { Ok(guided) }
+    }
+
+    /// Lin et al. 2023 (arXiv:2305.08891), 3.4: each picture's prediction gets the spread of the positive one, and what
+    /// comes of that is mixed with it.
+    fn bring_back(self, guided: &Tensor, positive: &Tensor) -> Result<Tensor> {
+        let axes: Vec<i64> = (1..).zip(guided.size().iter().skip(1)).map(|(axis, _)| axis).collect();
+        let spread = |prediction: &Tensor| prediction.f_std_dim(axes.as_slice(), true, true);
+        let rescaled = guided.f_mul(&spread(positive)?.f_div(&spread(guided)?)?)?;
+        Ok(rescaled.f_mul_scalar(self.rescale)?.f_add(&guided.f_mul_scalar(1.0 - self.rescale)?)?)
+    }
 }
 
 /// The embedding of a guidance scale for networks that were distilled to be told of it
@@ -30,13 +52,29 @@ pub fn embed(scale: f64, dim: i64) -> Result<Tensor> {
 mod tests {
     use tch::Tensor;
 
-    use super::{combine, embed};
+    use super::{Guidance, embed};
+
+    fn combine(scale: f64, rescale: f64, values: &[f32], shape: [i64; 2]) -> Vec<f32> {
+        let both = Tensor::from_slice(values).view(shape);
+        Vec::try_from(Guidance { scale, rescale }.combine(&both).unwrap().view(-1)).unwrap()
+    }
 
     #[test]
     fn one_is_the_positive_prediction_and_two_goes_beyond() {
-        let both = Tensor::from_slice(&[1.0_f32, 3.0]).view([2, 1]);
-        assert_eq!(combine(&both, 1.0).unwrap(), Tensor::from_slice(&[3.0_f32]).view([1, 1]));
-        assert_eq!(combine(&both, 2.0).unwrap(), Tensor::from_slice(&[5.0_f32]).view([1, 1]));
+        assert_eq!(combine(1.0, 0.0, &[1.0, 3.0], [2, 1]), [3.0]);
+        assert_eq!(combine(2.0, 0.0, &[1.0, 3.0], [2, 1]), [5.0]);
+    }
+
+    #[test]
+    fn every_picture_is_guided_by_its_own() {
+        assert_eq!(combine(2.0, 0.0, &[1.0, 10.0, 3.0, 40.0], [4, 1]), [5.0, 70.0]);
+    }
+
+    #[test]
+    fn rescaled_wholly_the_spread_is_that_of_the_positive_prediction() {
+        let (guided, half) =
+            (combine(3.0, 1.0, &[0.0, 0.0, 1.0, 3.0], [2, 2]), combine(3.0, 0.5, &[0.0, 0.0, 1.0, 3.0], [2, 2]));
+        assert_eq!((guided, half), (vec![1.0, 3.0], vec![2.0, 6.0]));
     }
 
     #[test]

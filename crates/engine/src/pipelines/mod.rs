@@ -1,13 +1,20 @@
 //! What turns a request into pictures: text encoders, noise, schedule, UNet and VAE in order. Pipelines know no
 //! queue, no socket and no file but the model's.
 
+mod denoise;
+mod flux;
 mod guidance;
+mod latent;
 mod memory;
 mod noise;
 mod pixels;
+mod preview;
 mod sampler;
+mod sd;
 mod sdxl;
 mod size;
+mod text;
+mod work;
 
 use std::ops::ControlFlow;
 
@@ -15,11 +22,15 @@ use easel_engine_protocol::{Lora, Options};
 use serde_json::{Map, Value};
 use tch::Tensor;
 
-pub use noise::{NoiseStream, unit_noise};
+pub use flux::Flux;
+pub use noise::{Generator, Noise, unit_noise};
 pub use sampler::{NoiseSource, Sampler};
+pub use sd::Sd;
 pub use sdxl::Sdxl;
 
 use crate::Result;
+use crate::models::vae::Tiling;
+use crate::pictures::Pixels;
 use crate::pool::Pool;
 
 /// What is asked for.
@@ -53,17 +64,11 @@ pub struct Request {
     pub loras: Vec<Lora>,
     /// What is done beside the plain recipe.
     pub options: Options,
-}
-
-/// A picture that comes with a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pixels {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// Rows of red, green and blue bytes.
-    pub rgb: Vec<u8>,
+    /// At most so many pictures are computed together; 0 and 1 are one after the other. Their numbers are then rounded
+    /// otherwise in their last places, no more.
+    pub together: usize,
+    /// In which tiles the VAE works; absent, on whole pictures.
+    pub tiling: Option<Tiling>,
 }
 
 /// A model that makes pictures. It holds no network: it leases what it computes with from the pool of its device, and
@@ -100,10 +105,23 @@ pub trait Observer {
     /// The picture at `image` is done.
     fn picture(&mut self, _image: u32, _picture: &Picture) {}
 
+    /// What the picture at `image` looks like so far, small, after `step` steps.
+    fn preview(&mut self, _image: u32, _step: u32, _preview: &Pixels) {}
+
+    /// Whether the request is to end here; asked where a step is long in parts.
+    fn is_cancelled(&mut self) -> bool {
+        false
+    }
+
     /// Something goes otherwise than asked; a sentence for people.
     fn warn(&mut self, _message: &str) {}
 
     /// What was computed on the way, under the name that the parity fixtures use. Names of the first picture stand
     /// alone, those of picture `n` begin with `image_n.`.
     fn dump(&mut self, _name: &str, _tensor: &Tensor) {}
+}
+
+/// A name for [`Observer::dump`].
+fn dump_name(image: u32, name: &str) -> String {
+    if image == 0 { name.to_owned() } else { format!("image_{image}.{name}") }
 }

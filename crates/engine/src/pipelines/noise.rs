@@ -1,58 +1,45 @@
 //! The noise that pictures are made from.
 
-use std::sync::{Mutex, PoisonError};
+use tch::Tensor;
+pub use torch_shim::Generator;
 
-use tch::{Device, Kind, Tensor};
-
-use crate::{Error, Result};
+use crate::Result;
 
 /// Unit noise of this shape, single precision, on the CPU: the numbers of PyTorch's
 /// `torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))`. Drawn for one picture at a time and never
 /// in half precision, so that a seed means the same picture everywhere: half-precision draws are other numbers.
 ///
-/// It reseeds libtorch's one generator; seeding and drawing are one step, whatever other threads draw.
+/// A schedule that needs noise at its steps goes on drawing from the picture's [`Generator`], as diffusers does.
 pub fn unit_noise(seed: u64, shape: &[i64]) -> Result<Tensor> {
-    NoiseStream::new(seed, shape).draw()
+    Ok(Generator::new(seed)?.randn(shape)?)
 }
 
-/// One picture's generator: tensors of unit noise, one after the other, as PyTorch draws them from the same generator.
+/// The noise of pictures that are computed together: each draws from its own generator, in the order in which diffusers
+/// draws for one picture.
 #[derive(Debug)]
-pub struct NoiseStream {
-    seed: u64,
+pub struct Noise {
+    generators: Vec<Generator>,
     shape: Vec<i64>,
-    drawn: Vec<Tensor>,
-    given: usize,
 }
 
-impl NoiseStream {
-    /// The generator of a seed, for tensors of one shape.
-    pub fn new(seed: u64, shape: &[i64]) -> Self {
-        Self { seed, shape: shape.to_vec(), drawn: Vec::new(), given: 0 }
+impl Noise {
+    /// The noise of these seeds, for pictures of `shape` each (without the batch).
+    pub fn of(seeds: &[u64], shape: &[i64]) -> Result<Self> {
+        let generators = seeds.iter().map(|seed| Ok(Generator::new(*seed)?)).collect::<Result<_>>()?;
+        Ok(Self { generators, shape: [&[1], shape].concat() })
     }
 
-    /// The next noise.
+    /// `(pictures, …shape)`: the next unit noise of every picture, single precision, on the CPU.
     pub fn draw(&mut self) -> Result<Tensor> {
-        if self.given == self.drawn.len() {
-            // The one generator of the process cannot be left in the middle of a picture, as others draw from it too, so
-            // it starts anew. Twice as many each time costs no more than twice the numbers in all.
-            self.drawn = self.draw_first((2 * self.given).max(1))?;
-        }
-        let noise = self.drawn.get(self.given).ok_or_else(|| Error::internal("the noise has run out"))?.shallow_clone();
-        self.given += 1;
-        Ok(noise)
-    }
-
-    fn draw_first(&self, count: usize) -> Result<Vec<Tensor>> {
-        static GENERATOR: Mutex<()> = Mutex::new(());
-        let _drawing = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-        tch::manual_seed(self.seed.cast_signed());
-        (0..count).map(|_| Ok(Tensor::f_randn(&self.shape, (Kind::Float, Device::Cpu))?)).collect()
+        let shape = &self.shape;
+        let drawn = self.generators.iter_mut().map(|generator| Ok(generator.randn(shape)?));
+        Ok(Tensor::f_cat(&drawn.collect::<Result<Vec<_>>>()?, 0)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::unit_noise;
+    use super::{Noise, unit_noise};
 
     #[test]
     fn is_the_seed_s_own_while_other_threads_draw() {
@@ -79,6 +66,23 @@ mod tests {
                 assert!((value - expected).abs() < 3e-6, "seed {seed}: {value}, not {expected}");
             }
             assert_eq!(unit_noise(seed, &[1, 4, 8, 8]).unwrap(), noise);
+        }
+    }
+
+    /// From PyTorch 2.11, four draws from one generator.
+    #[test]
+    fn goes_on_as_a_pytorch_generator() {
+        let mut stream = Noise::of(&[7], &[4, 8, 8]).unwrap();
+        for expected in [
+            [-0.820_134_5_f32, 0.395_631_16, 0.898_908_5],
+            [0.006_349_292, -1.506_457_3, -0.624_478_76],
+            [0.381_143_27, 0.395_260_6, -1.542_341_2],
+            [-1.295_473_2, 0.468_206_58, 0.162_388_07],
+        ] {
+            let values = Vec::<f32>::try_from(stream.draw().unwrap().flatten(0, -1)).unwrap();
+            for (value, expected) in values.iter().zip(expected) {
+                assert!((value - expected).abs() < 3e-6, "{value}, not {expected}");
+            }
         }
     }
 }

@@ -1,8 +1,17 @@
-//! From the decoder's numbers to bytes.
+//! From bytes to the encoder's numbers, and from the decoder's to bytes.
 
 use tch::{Device, Kind, Tensor};
 
+use crate::pictures::Pixels;
 use crate::{Error, Result};
+
+/// `(1, 3, h, w)` from -1 to 1, in single precision on the CPU.
+pub fn of_picture(picture: &Pixels) -> Result<Tensor> {
+    let rows = [i64::from(picture.height), i64::from(picture.width), 3];
+    let bytes = Tensor::f_from_slice(&picture.rgb)?.f_view(rows)?.f_permute([2, 0, 1])?.f_unsqueeze(0)?;
+    let mut unit = bytes.f_totype(Kind::Float)?.f_contiguous()?.f_div_scalar_(255.0)?;
+    Ok(unit.f_mul_scalar_(2.0)?.f_sub_scalar_(1.0)?)
+}
 
 /// -1…1 to 0…1, cut off outside, in single precision on the CPU.
 pub fn to_unit_range(decoded: &Tensor) -> Result<Tensor> {

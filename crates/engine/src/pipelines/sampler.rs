@@ -65,22 +65,13 @@ impl<'a> Sampler<'a> {
 
     /// Clean latents, made as noisy as run `i` expects: `add_noise` of diffusers (`scale_noise` of flow matching).
     pub fn add_noise(&self, i: usize, clean: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        if i >= self.len() {
-            return Err(self.beyond(i));
-        }
-        let share = self.schedule.noising(self.begin + i);
+        let share = self.schedule.noising(self.begin + i).ok_or_else(|| self.beyond(i))?;
         Ok(clean.f_mul_scalar(share.signal)?.f_add(&noise.f_mul_scalar(share.noise)?)?)
     }
 
     /// From the latents of run `i` and what the network said about them to the next latents. `noise` is asked at most
     /// once, and only by schedules that add noise.
-    pub fn step(
-        &mut self,
-        i: usize,
-        latents: &Tensor,
-        output: &Tensor,
-        noise: &mut NoiseSource<'_>,
-    ) -> Result<Tensor> {
+    pub fn step(&mut self, i: usize, latents: &Tensor, output: &Tensor, noise: &mut NoiseSource<'_>) -> Result<Tensor> {
         let step = self.steps.get(i).filter(|_| i == self.made).ok_or_else(|| self.beyond(i))?;
         let registers = &mut self.registers;
         registers.begin(latents.f_totype(Kind::Float)?, output.f_totype(Kind::Float)?);
@@ -235,4 +226,119 @@ pub fn wait_for(latents: &Tensor) -> Result<()> {
         let _ = latents.f_flatten(0, -1)?.f_narrow(0, 0, 1)?.f_to(Device::Cpu)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tch::{Kind, Tensor};
+
+    use super::{NoiseSource, Sampler};
+    use crate::schedulers::{Ask, Schedule, build};
+    use crate::{Error, Result};
+
+    fn schedule(config: &Value, steps: u32) -> Schedule {
+        build(config.as_object().unwrap(), None, &Ask::steps(steps)).unwrap()
+    }
+
+    fn pictures(seed: f64) -> Tensor {
+        (Tensor::arange(32, (Kind::Float, tch::Device::Cpu)) * 1.7 + seed).sin().view([1, 2, 4, 4])
+    }
+
+    /// All steps with a network that says the sine of the sample.
+    fn way(schedule: &Schedule, first: &Tensor, noise: &mut NoiseSource<'_>) -> Result<Tensor> {
+        let mut sampler = Sampler::new(schedule, 0)?;
+        let mut sample = first * sampler.init_noise_sigma();
+        for i in 0..sampler.len() {
+            let output = sampler.scale_input(i, &sample)?.sin();
+            sample = sampler.step(i, &sample, &output, noise)?;
+        }
+        Ok(sample)
+    }
+
+    fn silent() -> Result<Tensor> {
+        Err(Error::internal("no noise was to be drawn"))
+    }
+
+    #[test]
+    fn a_picture_is_the_same_in_any_company() {
+        for config in [
+            json!({ "_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++", "thresholding": true }),
+            json!({ "_class_name": "DPMSolverSDEScheduler" }),
+            json!({ "_class_name": "EulerAncestralDiscreteScheduler" }),
+            json!({ "_class_name": "LCMScheduler" }),
+        ] {
+            let schedule = schedule(&config, 4);
+            let (one, other) = (pictures(0.3), pictures(2.0));
+            let alone = way(&schedule, &one, &mut || Ok(pictures(5.0))).unwrap();
+            let company = Tensor::cat(&[&other, &one], 0);
+            let noise = Tensor::cat(&[pictures(9.0), pictures(5.0)], 0);
+            let both = way(&schedule, &company, &mut || Ok(noise.copy())).unwrap();
+            assert_eq!(both.narrow(0, 1, 1), alone, "{config}");
+        }
+    }
+
+    /// Nor is any drawn for the last step, which ends without noise.
+    #[test]
+    fn only_those_that_add_noise_draw_it() {
+        for name in ["EulerDiscreteScheduler", "HeunDiscreteScheduler", "DDIMScheduler", "UniPCMultistepScheduler"] {
+            let _ = way(&schedule(&json!({ "_class_name": name }), 5), &pictures(0.0), &mut silent).unwrap();
+        }
+        for (config, draws) in [
+            (json!({ "_class_name": "EulerAncestralDiscreteScheduler" }), 4),
+            (json!({ "_class_name": "LCMScheduler" }), 4),
+            (json!({ "_class_name": "DDIMScheduler", "eta": 1.0 }), 4),
+            (json!({ "_class_name": "DPMSolverSDEScheduler" }), 8),
+        ] {
+            let mut drawn = 0;
+            let mut noise = || {
+                drawn += 1;
+                Ok(pictures(f64::from(drawn)))
+            };
+            let _ = way(&schedule(&config, 5), &pictures(0.0), &mut noise).unwrap();
+            assert_eq!(drawn, draws, "{config}");
+        }
+    }
+
+    #[test]
+    fn the_next_latents_have_the_networks_type() {
+        let schedule = schedule(&json!({ "_class_name": "EulerDiscreteScheduler" }), 2);
+        let mut sampler = Sampler::new(&schedule, 0).unwrap();
+        let output = pictures(1.0).to_kind(Kind::BFloat16);
+        let next = sampler.step(0, &pictures(0.0), &output, &mut silent).unwrap();
+        assert_eq!(next.kind(), Kind::BFloat16);
+    }
+
+    #[test]
+    fn steps_are_made_in_order() {
+        let schedule = schedule(&json!({ "_class_name": "EulerDiscreteScheduler" }), 3);
+        let mut sampler = Sampler::new(&schedule, 1).unwrap();
+        let x = pictures(0.0);
+        assert_eq!(sampler.len(), 2);
+        assert!(sampler.step(1, &x, &x, &mut silent).is_err());
+        let _ = sampler.step(0, &x, &x, &mut silent).unwrap();
+        assert!(sampler.step(0, &x, &x, &mut silent).is_err());
+        assert!(sampler.timestep(2).is_err());
+        assert!(sampler.add_noise(2, &x, &x).is_err());
+    }
+
+    #[test]
+    fn every_class_can_be_watched() {
+        // A network that knows the noise is estimated to see the clean picture, whatever the class computes on the way.
+        let (clean, noise) = (pictures(0.3) * 0.5, pictures(4.0));
+        for class in crate::config::scheduler::Class::ALL {
+            let flow = class == crate::config::scheduler::Class::FlowMatchEulerDiscrete;
+            let schedule = schedule(&json!({ "_class_name": class.name(), "clip_sample": false }), 4);
+            let mut sampler = Sampler::new(&schedule, 0).unwrap();
+            assert!(sampler.denoised().unwrap().is_none());
+            // In the middle, where both signal and noise count.
+            let mut sampler = Sampler::new(&schedule, 2).unwrap();
+            let sample = sampler.add_noise(0, &clean, &noise).unwrap();
+            let output = if flow { &noise - &clean } else { noise.copy() };
+            let _ = sampler.step(0, &sample, &output, &mut || Ok(pictures(1.0))).unwrap();
+            let seen = sampler.denoised().unwrap().unwrap();
+            let difference = (seen - &clean).abs().max().double_value(&[]);
+            assert!(difference < 1e-4, "{}: {difference}", class.name());
+        }
+    }
 }

@@ -17,7 +17,9 @@ use Register::{Clean, Local, Next, Sample};
 /// Steps along the slope from one noise level to the next.
 #[derive(Debug)]
 struct Euler {
+    /// One or two more than there are runs.
     sigmas: Vec<f32>,
+    runs: usize,
     prediction: PredictionType,
 }
 
@@ -48,10 +50,11 @@ pub fn schedule(keys: &Keys, steps: u32) -> Result<Schedule> {
         class: Class::EulerDiscrete,
         asked,
         runs_per_step: 1,
-        timesteps,
         init_noise_sigma: first_noise(keys, &levels)?,
         sigmas: levels.iter().copied().map(f64::from).collect(),
-        solver: Box::new(Euler { sigmas: levels, prediction }),
+        noising: levels.iter().map(|&sigma| Noising { signal: 1.0, noise: sigma.into() }).collect(),
+        solver: Box::new(Euler { sigmas: levels, runs: timesteps.len(), prediction }),
+        timesteps,
     })
 }
 
@@ -85,12 +88,8 @@ pub fn input_divisor(sigma: f32) -> f64 {
 }
 
 impl Solver for Euler {
-    fn noising(&self, i: usize) -> Noising {
-        Noising { signal: 1.0, noise: self.sigmas[i].into() }
-    }
-
     fn steps(&self, begin: usize) -> Result<Vec<Step>> {
-        let runs = self.sigmas.windows(2).skip(begin);
+        let runs = self.sigmas.windows(2).take(self.runs).skip(begin);
         Ok(runs
             .map(|pair| {
                 let (sigma, next) = (pair[0], pair[1]);

@@ -1,14 +1,26 @@
 //! Noise schedules: which noise levels a picture goes through and what one step does to it. Plain arithmetic on a few
 //! dozen numbers; no tensor is touched here, [`crate::pipelines::Sampler`] follows each [`Step`].
 
+mod ancestral;
 mod betas;
 mod build;
+mod ddim;
+mod dpm;
+mod dpm_multistep;
+mod dpm_sde;
+mod dpm_singlestep;
 mod euler;
+mod flow_match;
+mod heun;
+mod lcm;
+mod levels;
 mod log;
+mod pndm;
 mod predict;
 mod sigmas;
 mod spacing;
 pub mod step;
+mod unipc;
 
 pub use build::{Ask, build};
 pub use step::{Line, Register, Step};
@@ -27,9 +39,6 @@ pub struct Noising {
 
 /// What makes a class itself: the numbers of its steps.
 trait Solver: std::fmt::Debug + Send + Sync {
-    /// How a clean sample becomes one that run `i` can begin with.
-    fn noising(&self, i: usize) -> Noising;
-
     /// The steps from run `begin` to the last. Steps depend on those before them, so it matters where it begins.
     fn steps(&self, begin: usize) -> Result<Vec<Step>>;
 }
@@ -43,6 +52,7 @@ pub struct Schedule {
     timesteps: Vec<f64>,
     sigmas: Vec<f64>,
     init_noise_sigma: f64,
+    noising: Vec<Noising>,
     solver: Box<dyn Solver>,
 }
 
@@ -78,12 +88,12 @@ impl Schedule {
         self.init_noise_sigma
     }
 
-    /// How a clean sample becomes one that run `i` (below `len`) can begin with.
-    pub fn noising(&self, i: usize) -> Noising {
-        self.solver.noising(i)
+    /// How a clean sample becomes one that run `i` can begin with; `None` when there is no such run.
+    pub fn noising(&self, i: usize) -> Option<Noising> {
+        self.noising.get(i).filter(|_| i < self.len()).copied()
     }
 
-    /// The steps from run `begin` to the last.
+    /// The steps from run `begin` to the last; refused where settings of diffusers would divide by zero on the way.
     pub fn steps(&self, begin: usize) -> Result<Vec<Step>> {
         let steps = self.solver.steps(begin)?;
         step::check(self.class.name(), &steps)?;

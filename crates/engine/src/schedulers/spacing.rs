@@ -34,6 +34,11 @@ pub fn without_last(keys: &Keys, last: u32, steps: usize) -> Vec<f64> {
     }
 }
 
+/// The timesteps of the classes that count in whole ones, from noisy to clean.
+pub fn whole(keys: &Keys, steps: usize) -> Vec<f64> {
+    ends(keys, TimestepSpacing::Leading, steps).into_iter().map(f64::round_ties_even).collect()
+}
+
 /// `steps` of the `steps + 1` whole points from `end` to 0, without 0.
 pub fn points(end: f64, steps: usize) -> Vec<f64> {
     let mut points = reversed(linspace(0.0, end, steps + 1));

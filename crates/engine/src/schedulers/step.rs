@@ -84,10 +84,13 @@ impl Line {
         self
     }
 
-    fn is_finite(&self) -> bool {
+    /// `is_held` is whether a later line holds the clean sample in bounds, which makes something even of a division by zero.
+    fn is_finite(&self, is_held: bool) -> bool {
         match self {
-            Self::Sum { terms, times, over, .. } => {
-                terms.iter().all(|(factor, _)| factor.is_finite()) && times.is_finite() && over.is_normal()
+            Self::Sum { into, terms, times, over } => {
+                let divides = over.abs() > 0.0 || (is_held && *into == Register::Clean && !over.is_nan());
+                // By infinity it may be divided: two levels that are the same have no difference.
+                divides && times.is_finite() && terms.iter().all(|(factor, _)| factor.is_finite())
             }
             Self::Clamp(range) => *range > 0.0,
             Self::Threshold { ratio, most } => (0.0..=1.0).contains(ratio) && *most >= 1.0,
@@ -116,7 +119,11 @@ impl Step {
 
 /// Refuses steps that would make numbers of no meaning: some settings of diffusers divide by zero.
 pub fn check(class: &str, steps: &[Step]) -> Result<()> {
-    let is_finite = |step: &Step| step.input_divisor.is_normal() && step.lines.iter().all(Line::is_finite);
+    let is_finite = |step: &Step| {
+        let clamp = step.lines.iter().position(|line| matches!(line, Line::Clamp(_))).unwrap_or(0);
+        let is_finite = |(i, line): (usize, &Line)| line.is_finite(i < clamp);
+        step.input_divisor.is_normal() && step.lines.iter().enumerate().all(is_finite)
+    };
     match steps.iter().position(|step| !is_finite(step)) {
         None => Ok(()),
         Some(i) => Err(Error::broken(format!(

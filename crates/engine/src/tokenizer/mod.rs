@@ -1,12 +1,16 @@
-//! Prompts to token ids, as transformers' `CLIPTokenizer` does it. It weighs no words and splits no long prompts: what
+//! Prompts to token ids, as transformers' `CLIPTokenizer` and `T5Tokenizer` do it. It weighs no words and splits no long prompts: what
 //! does not fit is cut off and handed back.
 
 mod clip;
+mod sentencepiece;
 mod special;
+mod t5;
 
 use std::path::Path;
 
 use tokenizers::{Tokenizer, TruncationParams};
+
+pub use t5::T5Tokenizer;
 
 use crate::{Error, Result};
 use special::Settings;
@@ -22,7 +26,7 @@ pub struct ClipTokenizer {
 /// A prompt as the text encoder takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
-    /// Exactly [`ClipTokenizer::length`] ids: begin, words, end, padding.
+    /// Exactly as many ids as the encoder takes: begin (CLIP only), words, end, padding.
     pub ids: Vec<i64>,
     /// The end of the prompt that did not fit, if any.
     pub truncated: Option<String>,

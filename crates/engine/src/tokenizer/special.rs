@@ -15,6 +15,9 @@ const LENGTH: usize = 77;
 /// Far beyond any text encoder; what is larger is transformers' way to say "not set".
 const UNSET: f64 = 1e6;
 
+/// `extra_ids` of T5 where nothing is said.
+const EXTRA_IDS: usize = 100;
+
 /// What the two files say.
 #[derive(Debug)]
 pub struct Settings {
@@ -37,13 +40,7 @@ impl Settings {
     pub fn read(folder: &Path) -> Result<Self> {
         let config = object(folder, "tokenizer_config.json")?;
         let map = object(folder, "special_tokens_map.json")?;
-        for side in ["padding_side", "truncation_side"] {
-            if let Some(other) = config.get(side).filter(|value| *value != "right") {
-                return Err(Error::broken(format!(
-                    "tokenizer_config.json: {side} is {other}; only \"right\" is supported"
-                )));
-            }
-        }
+        right_side(&config)?;
         let token = |key: &str, default: &str| -> Result<AddedToken> {
             // The map is the older place; transformers lets the config win where both speak.
             let value = [&config, &map].into_iter().filter_map(|file| file.get(key)).find(|value| !value.is_null());
@@ -83,6 +80,55 @@ impl Settings {
             .map(i64::from)
             .ok_or_else(|| Error::broken(format!("the vocabulary has no pad_token {pad}")))
     }
+}
+
+/// What the files say about a T5 tokenizer; its tokens are always matched as plain special ones.
+#[derive(Debug)]
+pub struct T5Settings {
+    /// `eos_token`.
+    pub end: String,
+    /// `unk_token`.
+    pub unknown: String,
+    /// `pad_token`.
+    pub padding: String,
+    /// `extra_ids`: marks for gaps, which a file of pieces does not list.
+    pub extra_ids: usize,
+}
+
+/// Reads both files of a T5 tokenizer; a missing one says nothing.
+pub fn t5(folder: &Path) -> Result<T5Settings> {
+    let config = object(folder, "tokenizer_config.json")?;
+    let map = object(folder, "special_tokens_map.json")?;
+    right_side(&config)?;
+    let token = |key: &str, default: &str| -> Result<String> {
+        let value = [&config, &map].into_iter().filter_map(|file| file.get(key)).find(|value| !value.is_null());
+        value.map_or_else(|| Ok(default.to_owned()), |value| Ok(added(key, value)?.content))
+    };
+    let extra_ids = match config.get("extra_ids") {
+        None | Some(Value::Null) => EXTRA_IDS,
+        Some(value) => {
+            value.as_u64().and_then(|count| usize::try_from(count).ok()).filter(|n| *n <= 10_000).ok_or_else(|| {
+                Error::broken(format!("tokenizer_config.json: extra_ids is {value}, not a number up to 10000"))
+            })?
+        }
+    };
+    Ok(T5Settings {
+        end: token("eos_token", "</s>")?,
+        unknown: token("unk_token", "<unk>")?,
+        padding: token("pad_token", "<pad>")?,
+        extra_ids,
+    })
+}
+
+fn right_side(config: &Map<String, Value>) -> Result<()> {
+    for side in ["padding_side", "truncation_side"] {
+        if let Some(other) = config.get(side).filter(|value| *value != "right") {
+            return Err(Error::broken(format!(
+                "tokenizer_config.json: {side} is {other}; only \"right\" is supported"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn object(folder: &Path, name: &str) -> Result<Map<String, Value>> {

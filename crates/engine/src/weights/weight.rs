@@ -22,7 +22,7 @@ use crate::{Error, Result};
 pub struct Weight {
     // Declared before the mapping, because fields are dropped in order and the tensor points into it.
     tensor: Tensor,
-    _mapping: Option<Arc<Mmap>>,
+    mapping: Option<Arc<Mmap>>,
 }
 
 impl Deref for Weight {
@@ -33,9 +33,61 @@ impl Deref for Weight {
     }
 }
 
+impl Weight {
+    /// The rows of all of `parts`, one after the other, as one weight, where that takes no memory that lasts: parts
+    /// that were copied anyway are moved together, parts that lie next to each other in a file are looked at as one.
+    /// Otherwise they are handed back.
+    pub(crate) fn stack(parts: Vec<Self>) -> Result<std::result::Result<Self, Vec<Self>>> {
+        if parts.iter().all(|part| part.mapping.is_none()) {
+            return Ok(Ok(Self::copied(&parts)?));
+        }
+        Ok(Self::adjacent(&parts)?.ok_or(parts))
+    }
+
+    /// The rows of all of `parts`, one after the other, copied.
+    pub(crate) fn copied(parts: &[Self]) -> Result<Self> {
+        let tensors: Vec<&Tensor> = parts.iter().map(|part| &part.tensor).collect();
+        Ok(Self { tensor: Tensor::f_cat(&tensors, 0)?, mapping: None })
+    }
+
+    /// One view of parts of a mapping that follow each other without a gap.
+    fn adjacent(parts: &[Self]) -> Result<Option<Self>> {
+        let Some((first, mapping)) = parts.first().and_then(|part| Some((part, part.mapping.as_ref()?))) else {
+            return Ok(None);
+        };
+        let kind = first.tensor.f_kind()?;
+        let mut shape = first.tensor.size();
+        let start = first.tensor.data_ptr().addr();
+        let mut end = start;
+        let mut rows = 0;
+        for part in parts {
+            let same = part.mapping.as_ref().is_some_and(|other| Arc::ptr_eq(other, mapping));
+            let size = part.tensor.size();
+            if !same
+                || part.tensor.f_kind()? != kind
+                || part.tensor.data_ptr().addr() != end
+                || size.get(1..) != shape.get(1..)
+            {
+                return Ok(None);
+            }
+            end += part.tensor.numel() * kind.elt_size_in_bytes();
+            rows += size.first().copied().unwrap_or_default();
+        }
+        let base = mapping.as_ptr().addr();
+        let Some(bytes) = mapping.get(start.wrapping_sub(base)..end.wrapping_sub(base)) else {
+            return Ok(None);
+        };
+        if let Some(first) = shape.first_mut() {
+            *first = rows;
+        }
+        let tensor = view(bytes, &shape, &in_order(&shape), kind)?;
+        Ok(Some(Self { tensor, mapping: Some(Arc::clone(mapping)) }))
+    }
+}
+
 /// Maps a file whose header has been checked. A file that has changed its length since is refused.
 pub(super) fn map_file(file: &TensorFile) -> Result<Arc<Mmap>> {
-    let map = open_mapping(&file.path).map_err(|error| Error::broken(format!("{}: {error}", file.path.display())))?;
+    let map = openmapping(&file.path).map_err(|error| Error::broken(format!("{}: {error}", file.path.display())))?;
     if u64::try_from(map.len()) != Ok(file.len) {
         return Err(Error::broken(format!(
             "{} changed while it was opened: {} bytes expected, {} found",
@@ -48,7 +100,7 @@ pub(super) fn map_file(file: &TensorFile) -> Result<Arc<Mmap>> {
 }
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by nature: see the comment")]
-fn open_mapping(path: &Path) -> std::io::Result<Mmap> {
+fn openmapping(path: &Path) -> std::io::Result<Mmap> {
     let file = File::open(path)?;
     // SAFETY: the mapping is private and read-only. A model file that is truncated while it is in use
     // kills the process with SIGBUS, which the gateway sees and answers by starting the engine again;
@@ -72,7 +124,7 @@ pub(super) fn read(mapping: &Arc<Mmap>, tensor: &PartTensor, kind: Kind, device:
     };
     if shape.contains(&0) {
         let shape = numbers(&tensor.shape()).map_err(|_| Error::broken("a tensor's shape is too large"))?;
-        return Ok(Weight { tensor: Tensor::f_zeros(&shape, (kind, device))?, _mapping: None });
+        return Ok(Weight { tensor: Tensor::f_zeros(&shape, (kind, device))?, mapping: None });
     }
     let strides = strides.unwrap_or_else(|| in_order(&shape));
     let aligned = bytes.as_ptr().addr().is_multiple_of(stored.elt_size_in_bytes());
@@ -89,11 +141,11 @@ pub(super) fn read(mapping: &Arc<Mmap>, tensor: &PartTensor, kind: Kind, device:
         // Contiguous as the layers expect; a copy only where it is not.
         let in_place = shaped.is_contiguous();
         let tensor = shaped.f_contiguous()?;
-        return Ok(Weight { tensor, _mapping: (aligned && in_place).then(|| Arc::clone(mapping)) });
+        return Ok(Weight { tensor, mapping: (aligned && in_place).then(|| Arc::clone(mapping)) });
     }
     // To the device first: a GPU converts faster than the CPU, and fewer bytes travel when it widens.
     let tensor = shaped.f_to_device_(device, stored, false, false)?.f_totype(kind)?.f_contiguous()?;
-    Ok(Weight { tensor, _mapping: None })
+    Ok(Weight { tensor, mapping: None })
 }
 
 /// What of a tensor that is written is meant, as a view of it.

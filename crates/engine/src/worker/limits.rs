@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use easel_engine_protocol::GenerateJob;
 
+use crate::pictures::MAX_BASE64;
 use crate::{Error, Result};
 
 /// The longest prompt; tokenizers cut long before that.
@@ -40,6 +41,15 @@ pub(super) fn check(job: &GenerateJob) -> Result<()> {
         let reason =
             format!("seeds, width and height ask for {pixels} pixels, at most {PIXELS} are possible in one job");
         return Err(Error::invalid(reason).with_hint("ask for fewer or smaller pictures at once"));
+    }
+    for (field, input) in [("image", &job.image), ("mask", &job.mask)] {
+        let bytes = input.as_ref().map_or(0, |input| input.0.len());
+        if bytes > MAX_BASE64 {
+            return Err(Error::invalid(format!(
+                "{field} has {bytes} bytes of base64, at most {MAX_BASE64} are possible"
+            ))
+            .with_hint("send a smaller picture"));
+        }
     }
     prompt("prompt", &job.prompt)?;
     prompt("negative_prompt", job.negative_prompt.as_deref().unwrap_or_default())

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use easel_engine_protocol::{Dtype, ModelSource, PipelineKind};
 
+use crate::Result;
 use crate::parts::ModelParts;
-use crate::pipelines::{Pipeline, Sdxl};
-use crate::{Error, Result};
+use crate::pipelines::{Flux, Pipeline, Sd, Sdxl};
 
 /// Opens a model for a device; called on the thread that owns the device.
 pub type Open = Arc<dyn Fn(&ModelSource, tch::Device, Dtype) -> Result<Box<dyn Pipeline>> + Send + Sync>;
@@ -16,8 +16,7 @@ pub fn open_model(source: &ModelSource, device: tch::Device, dtype: Dtype) -> Re
     let parts = ModelParts::open(source)?;
     match source.pipeline {
         PipelineKind::Sdxl => Ok(Box::new(Sdxl::open(parts, device, dtype)?)),
-        PipelineKind::Sd | PipelineKind::Flux => {
-            Err(Error::broken(format!("there is no pipeline for a {}", parts.class)))
-        }
+        PipelineKind::Sd => Ok(Box::new(Sd::open(parts, device, dtype)?)),
+        PipelineKind::Flux => Ok(Box::new(Flux::open(parts, device, dtype)?)),
     }
 }

@@ -10,6 +10,7 @@ use easel_engine_protocol::{Event, Timings};
 use tch::Tensor;
 
 use super::job::Task;
+use crate::pictures::Pixels;
 use crate::pipelines::{Observer, Picture};
 use crate::{Result, dump, png};
 
@@ -66,7 +67,7 @@ impl<'a> Progress<'a> {
     }
 
     fn encode_and_send(&mut self, image: u32, picture: &Picture) -> Result<()> {
-        let file = png::encode(picture)?;
+        let file = png::encode(picture.width, picture.height, &picture.rgb)?;
         self.send(Event::Image {
             image,
             seed: picture.seed,
@@ -100,6 +101,17 @@ impl Observer for Progress<'_> {
             self.failure = Some(error);
         }
         self.timings.decode_ms += self.lap();
+    }
+
+    fn preview(&mut self, image: u32, step: u32, preview: &Pixels) {
+        match png::encode(preview.width, preview.height, &preview.rgb) {
+            Ok(file) => self.send(Event::Preview { image, step, png_base64: STANDARD.encode(file) }),
+            Err(error) => self.failure = Some(error),
+        }
+    }
+
+    fn is_cancelled(&mut self) -> bool {
+        self.task.cancel.is_set()
     }
 
     fn warn(&mut self, message: &str) {

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 use std::{fs, io};
 
-use easel_engine_protocol::{Dtype, EngineErrorKind, Event, GenerateJob, LoadedModel, ModelSource, Timings};
+use easel_engine_protocol::{
+    Dtype, EngineErrorKind, Event, GenerateJob, InputImage, LoadedModel, ModelSource, Timings,
+};
 
 use super::device::DeviceName;
 use super::job::Task;
 use super::open::Open;
 use super::progress::Progress;
+use crate::pictures::{self, Backdrop};
 use crate::pipelines::{Pipeline, Request};
 use crate::pool::Pool;
 use crate::{Error, Result};
@@ -62,16 +65,17 @@ impl Resident {
     }
 
     fn attempt(&mut self, task: &Task, progress: &mut Progress<'_>) -> Result<()> {
-        let request = &task.request;
-        let dtype = request.dtype.unwrap_or(self.device.default_dtype());
-        self.open_model(&request.model, dtype, progress)?;
+        let job = &task.request;
+        // Before the model, which may take long: what cannot be read is told at once.
+        let request = request_of(job)?;
+        let dtype = job.dtype.unwrap_or(self.device.default_dtype());
+        self.open_model(&job.model, dtype, progress)?;
         if task.cancel.is_set() {
             return Err(Error::cancelled());
         }
         let Some(current) = &self.current else {
             return Err(Error::internal("the model was opened and is gone"));
         };
-        let request = request_of(request)?;
         progress.begin();
         current.pipeline.generate(&request, &self.pool, progress)?;
         Ok(())
@@ -102,12 +106,11 @@ impl Resident {
     }
 }
 
-/// The job as the pipelines take it.
+/// The job as the pipelines take it, its pictures read.
 fn request_of(job: &GenerateJob) -> Result<Request> {
-    let pictures = [("image", job.image.is_some()), ("mask", job.mask.is_some())];
-    if let Some((field, _)) = pictures.iter().find(|(_, given)| *given) {
-        return Err(Error::invalid(format!("{field} is given, which no pipeline takes")));
-    }
+    let read = |field, input: &Option<InputImage>, backdrop| {
+        input.as_ref().map(|input| pictures::read(field, input, backdrop)).transpose()
+    };
     Ok(Request {
         prompt: job.prompt.clone(),
         negative_prompt: job.negative_prompt.clone(),
@@ -117,12 +120,13 @@ fn request_of(job: &GenerateJob) -> Result<Request> {
         width: job.width,
         height: job.height,
         scheduler: job.scheduler.clone(),
-        image: None,
-        mask: None,
+        image: read("image", &job.image, Backdrop::White)?,
+        mask: read("mask", &job.mask, Backdrop::Black)?,
         strength: job.strength,
         mask_padding: job.mask_padding,
         loras: job.loras.clone(),
         options: job.options.clone(),
+        ..Request::default()
     })
 }
 

@@ -30,7 +30,7 @@ pub enum Class {
 const TRAINING: &[&str] =
     &["num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type"];
 const SPACING: &[&str] = &["timestep_spacing", "steps_offset"];
-/// `sigma_min` and `sigma_max` are in no signature but Euler's and UniPC's, but all of these read them where a file has them.
+/// `sigma_min` and `sigma_max` are in no signature but those of Euler and `UniPC`, but all of these read them where a file has them.
 const RESPACING: &[&str] =
     &["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "sigma_min", "sigma_max"];
 const ZERO_SNR: &[&str] = &["rescale_betas_zero_snr"];
@@ -48,11 +48,39 @@ const DDIM_STEP: &[&str] = &["eta", "use_clipped_model_output"];
 /// Keys of diffusers' scheduler classes, those that are not here included: a file may hold them when it was converted from
 /// another class, and diffusers ignores them there.
 const OF_OTHERS: &[&str] = &[
-    "sigma_data", "sigma_schedule", "rho", "s_noise", "s_churn", "s_tmin", "s_tmax", "snr_threshold", "correcting_x0_fn",
-    "interpolation_type", "timestep_type", "use_lu_lambdas", "euler_at_final", "variance_type", "skip_prk_steps",
-    "set_alpha_to_one", "original_inference_steps", "timestep_scaling", "solver_p", "disable_corrector", "predict_x0",
-    "noise_sampler_seed", "invert_sigmas", "stochastic_sampling", "shift", "shift_terminal", "clip_sample",
-    "clip_sample_range", "sampling_eps", "scaler", "use_flow_sigmas", "use_timesteps", "alpha_transform_type",
+    "sigma_data",
+    "sigma_schedule",
+    "rho",
+    "s_noise",
+    "s_churn",
+    "s_tmin",
+    "s_tmax",
+    "snr_threshold",
+    "correcting_x0_fn",
+    "interpolation_type",
+    "timestep_type",
+    "use_lu_lambdas",
+    "euler_at_final",
+    "variance_type",
+    "skip_prk_steps",
+    "set_alpha_to_one",
+    "original_inference_steps",
+    "timestep_scaling",
+    "solver_p",
+    "disable_corrector",
+    "predict_x0",
+    "noise_sampler_seed",
+    "invert_sigmas",
+    "stochastic_sampling",
+    "shift",
+    "shift_terminal",
+    "clip_sample",
+    "clip_sample_range",
+    "sampling_eps",
+    "scaler",
+    "use_flow_sigmas",
+    "use_timesteps",
+    "alpha_transform_type",
 ];
 
 impl Class {

@@ -48,7 +48,7 @@ pub struct Keys {
     pub lambda_min_clipped: Option<f64>,
     pub variance_type: Option<String>,
     pub predict_x0: Option<bool>,
-    pub disable_corrector: Option<Vec<i64>>,
+    pub disable_corrector: Option<Vec<usize>>,
     pub solver_p: Option<Value>,
     pub set_alpha_to_one: Option<bool>,
     pub skip_prk_steps: Option<bool>,
@@ -146,7 +146,11 @@ impl Keys {
             return refused(format!("beta_schedule exp is not honoured by {}", class.name()));
         }
         if !self.prediction_is_known(class) {
-            return refused(format!("prediction_type {} is not honoured by {}", self.prediction().as_str(), class.name()));
+            return refused(format!(
+                "prediction_type {} is not honoured by {}",
+                self.prediction().as_str(),
+                class.name()
+            ));
         }
         if let Some(variance) = &self.variance_type {
             return refused(format!(
@@ -182,10 +186,7 @@ impl Keys {
                     None | Some(AlgorithmType::DpmSolverPlus | AlgorithmType::SdeDpmSolverPlus)
                 ) && self.predict_x0 != Some(false);
                 of_data
-                    && matches!(
-                        class,
-                        Class::DpmSolverMultistep | Class::DpmSolverSinglestep | Class::UniPcMultistep
-                    )
+                    && matches!(class, Class::DpmSolverMultistep | Class::DpmSolverSinglestep | Class::UniPcMultistep)
             }
         }
     }
@@ -200,13 +201,14 @@ fn unknown_key(class: Class, key: &str) -> Error {
     }
 }
 
-/// Python writes an infinite number as `-Infinity`, which is not JSON; those who quote it mean the same.
+/// Python writes an infinite number as `-Infinity`, which is not JSON; the catalog reads it as a text.
 fn number_or_infinity<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        Value::String(text) if matches!(text.to_lowercase().as_str(), "-inf" | "-infinity") => Ok(None),
-        other => other.as_f64().map(Some).ok_or_else(|| serde::de::Error::custom(format!("{other} is not a number"))),
+    let value = Value::deserialize(deserializer)?;
+    let is_infinite = value.as_str().is_some_and(|text| matches!(text.to_lowercase().as_str(), "-inf" | "-infinity"));
+    if value.is_null() || is_infinite {
+        return Ok(None);
     }
+    value.as_f64().map(Some).ok_or_else(|| serde::de::Error::custom(format!("{value} is not a number")))
 }
 
 #[cfg(test)]
@@ -274,6 +276,16 @@ mod tests {
     }
 
     #[test]
+    fn no_limit_is_infinite() {
+        let read = |value| {
+            parse(Class::DpmSolverMultistep, json!({ "lambda_min_clipped": value })).map(|keys| keys.lambda_min_clipped)
+        };
+        assert_eq!(read(json!("-Infinity")).unwrap(), None);
+        assert_eq!(read(json!(-5.1)).unwrap(), Some(-5.1));
+        assert!(read(json!("soon")).is_err());
+    }
+
+    #[test]
     fn every_key_of_every_class_is_a_field() {
         let Value::Object(mut all) = json!({
             "num_train_timesteps": 10, "beta_start": 0.1, "beta_end": 0.2, "beta_schedule": "squaredcos_cap_v2",
@@ -290,9 +302,21 @@ mod tests {
             panic!("not an object")
         };
         for switch in [
-            "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas", "clip_sample",
-            "thresholding", "lower_order_final", "euler_at_final", "predict_x0", "set_alpha_to_one", "skip_prk_steps",
-            "use_dynamic_shifting", "invert_sigmas", "stochastic_sampling", "use_clipped_model_output",
+            "use_exponential_sigmas",
+            "use_beta_sigmas",
+            "use_lu_lambdas",
+            "use_flow_sigmas",
+            "clip_sample",
+            "thresholding",
+            "lower_order_final",
+            "euler_at_final",
+            "predict_x0",
+            "set_alpha_to_one",
+            "skip_prk_steps",
+            "use_dynamic_shifting",
+            "invert_sigmas",
+            "stochastic_sampling",
+            "use_clipped_model_output",
             "rescale_betas_zero_snr",
         ] {
             all.insert(switch.to_owned(), json!(false));

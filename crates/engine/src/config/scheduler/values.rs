@@ -103,7 +103,7 @@ pub enum AlgorithmType {
     SdeDpmSolverPlus,
 }
 
-/// The variant of a multistep solver. DPM solvers have the first two and UniPC the last two; each class takes the
+/// The variant of a multistep solver. DPM solvers have the first two and `UniPC` the last two; each class takes the
 /// words of the other for its own default, as diffusers does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,0 +1,134 @@
+//! From prompts to what the transformer is conditioned on: T5's states, and CLIP's pooled state.
+
+use tch::Tensor;
+
+use super::Flux;
+use crate::models::flux::{Conditioning, Conditions};
+use crate::models::{ClipText, FluxTransformer, T5Encoder};
+use crate::pipelines::{Observer, Request};
+use crate::pool::{Lease, Pool};
+use crate::tokenizer::Encoded;
+use crate::{Error, Result};
+
+/// The prompts of a request, encoded.
+pub(super) struct Texts {
+    positive: Text,
+    /// Where a negative prompt is computed.
+    negative: Option<Text>,
+}
+
+/// A prompt, encoded.
+struct Text {
+    /// `(1, tokens, d_model)`.
+    states: Tensor,
+    /// `(1, hidden_size)`.
+    pooled: Tensor,
+}
+
+/// What the network is run with at every step.
+pub(super) struct Conditionings {
+    pub positive: Conditioning,
+    /// The negative prompt, and how far the prediction is pulled away from it.
+    pub negative: Option<(Conditioning, f64)>,
+}
+
+impl Flux {
+    pub(super) fn lease_clip(&self, pool: &Pool) -> Result<Lease<ClipText>> {
+        pool.lease(self.parts.needed("text_encoder", "CLIPTextModel")?, self.kind)
+    }
+
+    pub(super) fn lease_t5(&self, pool: &Pool) -> Result<Lease<T5Encoder>> {
+        pool.lease(self.parts.needed("text_encoder_2", "T5EncoderModel")?, self.t5_kind)
+    }
+
+    /// Encodes the prompts; the encoders are needed no longer after that.
+    pub(super) fn encode_prompts(&self, request: &Request, pool: &Pool, observer: &mut dyn Observer) -> Result<Texts> {
+        let negative = request.negative_prompt.as_deref();
+        let mut prompts = vec![("prompt", request.prompt.as_str())];
+        if Self::guides(request) {
+            prompts.extend(negative.map(|text| ("negative prompt", text)));
+        } else if negative.is_some_and(|text| !text.is_empty()) {
+            observer.warn("the negative prompt has no effect: FLUX computes it where true_cfg_scale is above 1");
+        }
+        // One encoder after the other, so that a device need not hold both.
+        let pooled = self.pool_texts(&prompts, pool, observer)?;
+        let states = self.read_texts(&prompts, self.tokens(request)?, pool, observer)?;
+        let mut texts = states.into_iter().zip(pooled).map(|(states, pooled)| Text { states, pooled });
+        let positive = texts.next().ok_or_else(|| Error::internal("a prompt was not encoded"))?;
+        Ok(Texts { positive, negative: texts.next() })
+    }
+
+    /// CLIP's pooled state of each prompt.
+    fn pool_texts(&self, prompts: &[(&str, &str)], pool: &Pool, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
+        let clip = self.lease_clip(pool)?;
+        clip.warnings().iter().for_each(|warning| observer.warn(warning));
+        let mut pooled = Vec::new();
+        for (which, prompt) in prompts {
+            let encoded = self.clip_tokenizer.encode(prompt)?;
+            let ids = ids(&encoded, (which, "input_ids_1"), observer)?;
+            let state = clip.pool(&ids.f_to(self.device)?)?;
+            observer.dump(dump_name(which, ["pooled", "negative_pooled"]), &state);
+            pooled.push(state);
+        }
+        Ok(pooled)
+    }
+
+    /// T5's states of each prompt.
+    fn read_texts(
+        &self,
+        prompts: &[(&str, &str)],
+        tokens: u32,
+        pool: &Pool,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Tensor>> {
+        let t5 = self.lease_t5(pool)?;
+        t5.warnings().iter().for_each(|warning| observer.warn(warning));
+        let length = usize::try_from(tokens).map_err(Error::internal)?;
+        let mut states = Vec::new();
+        for (which, prompt) in prompts {
+            let encoded = self.t5_tokenizer.encode(prompt, length)?;
+            // What CLIP cut off is of little matter: it gives one state for the whole. What T5 does not read is lost.
+            if let Some(text) = &encoded.truncated {
+                observer
+                    .warn(&format!("the {which} is cut off, the model reads {tokens} tokens: \"{text}\" is left out"));
+            }
+            let ids = ids(&encoded, (which, "input_ids_2"), observer)?;
+            let state = t5.forward(&ids.f_to(self.device)?)?.f_totype(self.kind)?;
+            observer.dump(dump_name(which, ["prompt_embeds", "negative_prompt_embeds"]), &state);
+            states.push(state);
+        }
+        Ok(states)
+    }
+
+    /// Computes all that the prompts decide.
+    pub(super) fn condition(
+        &self,
+        request: &Request,
+        transformer: &FluxTransformer,
+        texts: &Texts,
+        grid: (i64, i64),
+    ) -> Result<Conditionings> {
+        let condition = |text: &Text| {
+            let guidance = self.transformer.guidance_embeds.then_some(request.guidance_scale);
+            transformer.condition(&Conditions { text: &text.states, pooled: &text.pooled, guidance, grid })
+        };
+        let negative = match (&texts.negative, request.options.true_cfg_scale) {
+            (Some(text), Some(scale)) => Some((condition(text)?, scale)),
+            _ => None,
+        };
+        Ok(Conditionings { positive: condition(&texts.positive)?, negative })
+    }
+}
+
+/// `(1, tokens)`.
+fn ids(encoded: &Encoded, (which, name): (&str, &str), observer: &mut dyn Observer) -> Result<Tensor> {
+    let ids = Tensor::f_from_slice(&encoded.ids)?.f_unsqueeze(0)?;
+    if which == "prompt" {
+        observer.dump(name, &ids);
+    }
+    Ok(ids)
+}
+
+fn dump_name(which: &str, [positive, negative]: [&'static str; 2]) -> &'static str {
+    if which == "prompt" { positive } else { negative }
+}

@@ -1,0 +1,300 @@
+//! A FLUX fixture folder (`model/`, `runs.json`, `expected.safetensors`) and the comparison of the engine with it. The
+//! folders are written by `tools/parity`; what each tensor is called is decided there, in `flux.py`.
+
+#![expect(clippy::panic, clippy::wildcard_enum_match_arm, reason = "a failing test may panic")]
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use easel_engine::models::clip::ClipText;
+use easel_engine::models::flux::Conditions;
+use easel_engine::models::{AutoencoderKl, FluxTransformer, T5Encoder};
+use easel_engine::parts::{ModelParts, Part};
+use easel_engine::pipelines::{Flux, Observer, Pipeline, Pixels, Request};
+use easel_engine::pool::{Lease, Network, Pool};
+use easel_engine::tokenizer::{ClipTokenizer, T5Tokenizer};
+use easel_engine_protocol::{Dtype, ModelSource, Options, PipelineKind};
+use safetensors::{Dtype as StoredDtype, SafeTensors};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tch::{Device, Kind, Tensor};
+
+/// A network's output against its largest number.
+pub const MODULE: f64 = 2e-6;
+/// The latents of any step.
+pub const LATENTS: f64 = 5e-5;
+/// A picture, from 0 to 1.
+pub const IMAGE: f64 = 5e-6;
+
+/// The pictures of one call in `runs.json`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    pub name: String,
+    pub kind: String,
+    pub prompt: String,
+    pub negative: Option<String>,
+    pub steps: u32,
+    pub guidance: f64,
+    pub true_cfg: f64,
+    pub width: u32,
+    pub height: u32,
+    pub seeds: Vec<u64>,
+    pub strength: f64,
+    pub tokens: u32,
+    pub scheduler: Option<Map<String, Value>>,
+    pub image: bool,
+}
+
+/// Everything the pipeline tells about a request.
+#[derive(Default)]
+struct Recorder {
+    dumped: BTreeMap<String, Tensor>,
+}
+
+impl Observer for Recorder {
+    fn step(&mut self, _: u32, _: u32, _: u32) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn dump(&mut self, name: &str, tensor: &Tensor) {
+        self.dumped.insert(name.to_owned(), tensor.copy());
+    }
+}
+
+/// Latents as diffusers holds them: two by two in a row.
+fn packed(latents: &Tensor) -> Tensor {
+    let (batch, channels, height, width) = latents.size4().unwrap();
+    let patches = latents.view([batch, channels, height / 2, 2, width / 2, 2]).permute([0, 2, 4, 1, 3, 5]);
+    patches.reshape([batch, height / 2 * (width / 2), channels * 4])
+}
+
+/// A fixture folder, read.
+pub struct Fixture {
+    pub folder: PathBuf,
+    pub runs: Vec<Run>,
+    pub expected: BTreeMap<String, Tensor>,
+}
+
+/// How far the engine is from a fixture: a line for each tensor compared.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub lines: Vec<String>,
+    pub wrong: Vec<String>,
+}
+
+impl Report {
+    /// Compares by the largest absolute difference.
+    pub fn absolute(&mut self, name: &str, ours: &Tensor, theirs: &Tensor, limit: f64) {
+        let difference = difference(name, ours, theirs);
+        self.note(name, difference, limit, "");
+    }
+
+    /// Compares by the largest difference over the largest number.
+    pub fn relative(&mut self, name: &str, ours: &Tensor, theirs: &Tensor, limit: f64) {
+        let size = theirs.abs().max().double_value(&[]).max(f64::MIN_POSITIVE);
+        let difference = difference(name, ours, theirs) / size;
+        self.note(name, difference, limit, " relative");
+    }
+
+    fn note(&mut self, name: &str, difference: f64, limit: f64, sort: &str) {
+        let line = format!("{name:32} {difference:.2e}{sort} of {limit:.0e}");
+        // Not `difference > limit`: a NaN is wrong too.
+        if difference <= limit {
+            self.lines.push(line);
+        } else {
+            self.wrong.push(line);
+        }
+    }
+
+    /// Prints what was right and fails on what was not.
+    pub fn finish(self, place: &str) {
+        println!("{place}");
+        for line in &self.lines {
+            println!("  {line}");
+        }
+        assert!(self.wrong.is_empty(), "{place}: too far from diffusers:\n  {}", self.wrong.join("\n  "));
+    }
+}
+
+fn difference(name: &str, ours: &Tensor, theirs: &Tensor) -> f64 {
+    assert_eq!(ours.size(), theirs.size(), "{name}");
+    (ours.to_kind(Kind::Double) - theirs.to_kind(Kind::Double)).abs().max().double_value(&[])
+}
+
+impl Fixture {
+    /// One of the committed folders.
+    pub fn committed(name: &str) -> Self {
+        Self::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/flux").join(name))
+    }
+
+    /// Any folder that `tools/parity` wrote.
+    pub fn read(folder: &Path) -> Self {
+        // The tests run side by side; more threads in each would only make them wait for each other.
+        tch::set_num_threads(1);
+        let bytes = std::fs::read(folder.join("expected.safetensors")).unwrap();
+        let stored = SafeTensors::deserialize(&bytes).unwrap();
+        let expected = stored.iter().map(|(name, view)| {
+            let kind = match view.dtype() {
+                StoredDtype::F32 => Kind::Float,
+                StoredDtype::I64 => Kind::Int64,
+                StoredDtype::U8 => Kind::Uint8,
+                other => panic!("{name} is {other:?}"),
+            };
+            let shape: Vec<i64> = view.shape().iter().map(|&n| i64::try_from(n).unwrap()).collect();
+            (name.to_owned(), Tensor::from_data_size(view.data(), &shape, kind))
+        });
+        Self {
+            folder: folder.to_owned(),
+            runs: serde_json::from_slice(&std::fs::read(folder.join("runs.json")).unwrap()).unwrap(),
+            expected: expected.collect(),
+        }
+    }
+
+    pub fn name(&self) -> String {
+        self.folder.file_name().unwrap().to_string_lossy().into_owned()
+    }
+
+    /// A recorded tensor.
+    pub fn tensor(&self, name: &str) -> &Tensor {
+        self.expected.get(name).unwrap_or_else(|| panic!("{} has no {name}", self.name()))
+    }
+
+    pub fn parts(&self) -> ModelParts {
+        ModelParts::open(&ModelSource::whole(self.folder.join("model"), PipelineKind::Flux)).unwrap()
+    }
+
+    /// A network of the model, all of whose weights are used.
+    fn network<N: Network>(&self, name: &str, kind: Kind) -> Lease<N> {
+        let parts = self.parts();
+        let part: &Part = parts.part(name).unwrap();
+        let network = Pool::new(Device::Cpu).lease::<N>(part, kind).unwrap();
+        assert!(network.warnings().is_empty(), "{:?}", network.warnings());
+        network
+    }
+
+    /// Token ids, states and pooled state of the first run's prompt and negative prompt, and the states of a long text.
+    pub fn check_texts(&self) -> Report {
+        let _no_grad = tch::no_grad_guard();
+        let mut report = Report::default();
+        let parts = self.parts();
+        let clip_tokenizer = ClipTokenizer::open(parts.tokenizer("tokenizer").unwrap()).unwrap();
+        let t5_tokenizer = T5Tokenizer::open(parts.tokenizer("tokenizer_2").unwrap()).unwrap();
+        let clip = self.network::<ClipText>("text_encoder", Kind::Float);
+        let t5 = self.network::<T5Encoder>("text_encoder_2", Kind::Float);
+        let run = &self.runs[0];
+        let negative = run.negative.clone().unwrap_or_default();
+        for (name, text) in [("prompt", &run.prompt), ("negative", &negative)] {
+            let of = |what: &str| format!("{name}.{what}");
+            let ids = Tensor::from_slice(&clip_tokenizer.encode(text).unwrap().ids).unsqueeze(0);
+            report.absolute(&of("ids.1"), &ids, self.tensor(&of("ids.1")), 0.0);
+            report.relative(&of("pooled"), &clip.pool(&ids).unwrap(), self.tensor(&of("pooled")), MODULE);
+            let encoded = t5_tokenizer.encode(text, usize::try_from(run.tokens).unwrap()).unwrap();
+            let ids = Tensor::from_slice(&encoded.ids).unsqueeze(0);
+            report.absolute(&of("ids.2"), &ids, self.tensor(&of("ids.2")), 0.0);
+            report.relative(&of("embeds"), &t5.forward(&ids).unwrap(), self.tensor(&of("embeds")), MODULE);
+        }
+        let states = t5.forward(self.tensor("long.ids")).unwrap();
+        report.relative("long.states", &states, self.tensor("long.states"), MODULE);
+        report
+    }
+
+    /// How near the states of the long text are to those of transformers, computed in bfloat16.
+    pub fn t5_in_bf16(&self) -> f64 {
+        let _no_grad = tch::no_grad_guard();
+        let t5 = self.network::<T5Encoder>("text_encoder_2", Kind::BFloat16);
+        let ours = t5.forward(self.tensor("long.ids")).unwrap().to_kind(Kind::Double).flatten(0, -1);
+        let theirs = self.tensor("long.states").to_kind(Kind::Double).flatten(0, -1);
+        Tensor::cosine_similarity(&ours, &theirs, 0, 1e-12).double_value(&[])
+    }
+
+    /// The transformer by itself, at two times.
+    pub fn check_transformer(&self) -> Report {
+        let _no_grad = tch::no_grad_guard();
+        let mut report = Report::default();
+        let transformer = self.network::<FluxTransformer>("transformer", Kind::Float);
+        let (_, _, height, width) = self.tensor("noise").size4().unwrap();
+        let conditions = Conditions {
+            text: self.tensor("prompt.embeds"),
+            pooled: self.tensor("prompt.pooled"),
+            guidance: Some(self.runs[0].guidance),
+            grid: (height / 2, width / 2),
+        };
+        let conditioning = transformer.condition(&conditions).unwrap();
+        for time in [0.5, 0.961] {
+            let name = format!("transformer.{time:?}");
+            let ours = transformer.forward(self.tensor("packed"), time, &conditioning).unwrap();
+            report.relative(&name, &ours, self.tensor(&name), MODULE);
+        }
+        report
+    }
+
+    /// Every step and the first image of every run of these kinds of work.
+    pub fn check_pictures(&self, kinds: &[&str]) -> Report {
+        let mut report = Report::default();
+        let model = Flux::open(self.parts(), Device::Cpu, Dtype::Fp32).unwrap();
+        let pool = Pool::new(Device::Cpu);
+        for run in self.runs.iter().filter(|run| kinds.contains(&run.kind.as_str())) {
+            let mut recorder = Recorder::default();
+            let made = model.generate(&self.request(run), &pool, &mut recorder);
+            made.unwrap_or_else(|error| panic!("{}: {}: {error}", self.name(), run.name));
+            let ours = |image: usize, name: String| {
+                recorder.dumped.get(&if image == 0 { name.clone() } else { format!("image_{image}.{name}") })
+            };
+            for image in 0..run.seeds.len() {
+                let theirs = |i: usize| self.expected.get(&format!("{}.{image}.latents.{i}", run.name));
+                let steps = (0..).take_while(|&i| theirs(i).is_some()).count();
+                assert!(steps > 0 && ours(image, format!("step_{steps}")).is_none(), "steps of {}", run.name);
+                for i in 0..steps {
+                    let packed = packed(ours(image, format!("step_{i}")).unwrap());
+                    report.absolute(&format!("{}.{image}.latents.{i}", run.name), &packed, theirs(i).unwrap(), LATENTS);
+                }
+            }
+            if run.image {
+                let name = format!("{}.0.image", run.name);
+                report.absolute(&name, &recorder.dumped["image"], self.tensor(&name), IMAGE);
+            }
+        }
+        report
+    }
+
+    fn request(&self, run: &Run) -> Request {
+        let pixels = |name: &str| {
+            let stored = self.expected.get(&format!("{}.{name}", run.name))?;
+            let rgb = if stored.dim() == 3 { stored.copy() } else { stored.unsqueeze(-1).repeat([1, 1, 3]) };
+            let rgb = Vec::<u8>::try_from(rgb.flatten(0, -1)).unwrap();
+            Some(Pixels { width: run.width, height: run.height, rgb })
+        };
+        Request {
+            prompt: run.prompt.clone(),
+            negative_prompt: run.negative.clone(),
+            seeds: run.seeds.clone(),
+            steps: run.steps,
+            guidance_scale: run.guidance,
+            width: run.width,
+            height: run.height,
+            scheduler: run.scheduler.clone(),
+            image: pixels("input"),
+            mask: pixels("mask"),
+            strength: (run.kind != "text").then_some(run.strength),
+            options: Options {
+                true_cfg_scale: Some(run.true_cfg),
+                max_sequence_length: Some(run.tokens),
+                ..Options::default()
+            },
+            ..Request::default()
+        }
+    }
+
+    /// The VAE's decoder by itself.
+    pub fn check_vae(&self) -> Report {
+        let _no_grad = tch::no_grad_guard();
+        let mut report = Report::default();
+        let vae = self.network::<AutoencoderKl>("vae", Kind::Float);
+        let (scale, shift) = (vae.config().scaling_factor, vae.config().shift_factor.unwrap_or_default());
+        let ours = vae.decode(&(self.tensor("noise") / scale + shift)).unwrap();
+        report.relative("vae", &ours, self.tensor("vae"), MODULE);
+        report
+    }
+}

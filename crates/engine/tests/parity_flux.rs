@@ -1,0 +1,175 @@
+//! The engine against diffusers on tiny FLUX pipelines with random weights: token ids, text states, pooled text, the
+//! transformer, the decoder, the latents of every step and the images, in fp32 on the CPU.
+//!
+//! `docs/parity.md` says how near it comes and which planted bug each test catches.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
+
+mod flux_support;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use easel_engine::tokenizer::T5Tokenizer;
+use flux_support::Fixture;
+use serde::Deserialize;
+
+macro_rules! fixture {
+    ($module:ident, $folder:literal) => {
+        mod $module {
+            use super::flux_support::Fixture;
+
+            #[test]
+            fn texts() {
+                Fixture::committed($folder).check_texts().finish(concat!($folder, ": texts"));
+            }
+
+            #[test]
+            fn transformer() {
+                Fixture::committed($folder).check_transformer().finish(concat!($folder, ": transformer"));
+            }
+
+            #[test]
+            fn pictures() {
+                Fixture::committed($folder).check_pictures(&["text"]).finish(concat!($folder, ": pictures"));
+            }
+
+            #[test]
+            fn vae() {
+                Fixture::committed($folder).check_vae().finish(concat!($folder, ": vae"));
+            }
+        }
+    };
+}
+
+fixture!(schnell, "schnell");
+fixture!(dev, "dev");
+fixture!(old_t5, "old-t5");
+fixture!(single_stream, "single-stream");
+
+#[derive(Deserialize)]
+struct Expected {
+    lengths: Vec<usize>,
+    pad: i64,
+    prompts: Vec<String>,
+    /// Whole, with the end but without padding.
+    ids: Vec<Vec<i64>>,
+}
+
+fn tokenizers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers-t5")
+}
+
+/// `tokenizer.json` and `spiece.model` give the ids of transformers, at every length.
+#[test]
+fn t5_ids_are_those_of_transformers() {
+    let expected: Expected =
+        serde_json::from_slice(&std::fs::read(tokenizers().join("expected.json")).unwrap()).unwrap();
+    assert!(expected.prompts.len() >= 60 && expected.lengths.len() >= 3);
+    let mut wrong = Vec::new();
+    for name in ["whole", "pieces"] {
+        let tokenizer = T5Tokenizer::open(&tokenizers().join(name)).unwrap();
+        for (prompt, whole) in expected.prompts.iter().zip(&expected.ids) {
+            for &length in &expected.lengths {
+                let mut ids = whole.clone();
+                if ids.len() > length {
+                    let end = ids[ids.len() - 1];
+                    ids.truncate(length - 1);
+                    ids.push(end);
+                }
+                ids.resize(length, expected.pad);
+                let encoded = tokenizer.encode(prompt, length).unwrap();
+                if encoded.ids != ids || encoded.truncated.is_some() != (whole.len() > length) {
+                    wrong.push(format!("{name}, {length}: {prompt:?}: {:?} for {ids:?}", encoded.ids));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn t5_hands_back_what_does_not_fit() {
+    let tokenizer = T5Tokenizer::open(&tokenizers().join("whole")).unwrap();
+    let cut = tokenizer.encode("the dog the dog  the red cat", 6).unwrap();
+    assert_eq!(cut.truncated.as_deref(), Some("red cat"));
+    assert_eq!(cut.ids.len(), 6);
+    assert_eq!(tokenizer.encode("the dog the dog the", 6).unwrap().truncated, None);
+}
+
+#[test]
+fn broken_t5_folders_are_refused() {
+    let error = T5Tokenizer::open(&tokenizers().join("pairs")).unwrap_err();
+    assert_eq!(error.to_string(), "pairs: spiece.model: its model_type is 2; only a unigram model (1) is supported");
+    let folder = tempfile::tempdir().unwrap();
+    let open = || T5Tokenizer::open(folder.path()).unwrap_err();
+    assert!(open().to_string().contains("neither tokenizer.json nor spiece.model"), "{}", open());
+    assert!(open().hint().is_some());
+    let spiece = folder.path().join("spiece.model");
+    let whole = std::fs::read(tokenizers().join("pieces/spiece.model")).unwrap();
+    // Cut off anywhere, or with a byte turned over, it is refused or read; nothing else happens.
+    for length in (0..whole.len()).step_by(97) {
+        std::fs::write(&spiece, &whole[..length]).unwrap();
+        if let Ok(tokenizer) = T5Tokenizer::open(folder.path()) {
+            tokenizer.encode("the red squirrel", 8).unwrap();
+        }
+    }
+    std::fs::write(&spiece, b"not a protobuf").unwrap();
+    assert!(open().to_string().contains("spiece.model: not a SentencePiece model"), "{}", open());
+    std::fs::write(folder.path().join("tokenizer_config.json"), r#"{"extra_ids": -1}"#).unwrap();
+    assert!(open().to_string().contains("extra_ids is -1"), "{}", open());
+    std::fs::write(folder.path().join("tokenizer.json"), "[]").unwrap();
+    std::fs::write(folder.path().join("tokenizer_config.json"), "{}").unwrap();
+    assert!(open().to_string().contains("tokenizer.json"), "{}", open());
+}
+
+/// Numbers of a text of any ids, in bfloat16: T5's norms and sums are made in single precision.
+#[test]
+fn t5_in_bf16_is_near() {
+    let cosine = Fixture::committed("schnell").t5_in_bf16();
+    println!("bf16: cosine {cosine:.6} to fp32");
+    assert!(cosine > 0.9995, "{cosine}");
+}
+
+/// Configs that nobody chose (`tools/parity/flux_random.py`). It needs a Python with diffusers, which is named by
+/// `EASEL_PARITY_PYTHON`; without one it says that it was not run. `EASEL_PARITY_COUNT` configs (5, or 80 where
+/// `EASEL_TEST_LEVEL` is `long`) are drawn from `EASEL_PARITY_SEED` (0) on.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the environment says where Python is")]
+fn random_configs() {
+    let Some(python) = env::var("EASEL_PARITY_PYTHON").ok().filter(|python| !python.is_empty()) else {
+        println!("report: not run: FLUX parity on random configs (EASEL_PARITY_PYTHON names no Python with diffusers)");
+        return;
+    };
+    let long = env::var("EASEL_TEST_LEVEL").is_ok_and(|level| level == "long");
+    let [count, seed] = [("EASEL_PARITY_COUNT", if long { "80" } else { "5" }), ("EASEL_PARITY_SEED", "0")]
+        .map(|(name, default)| env::var(name).unwrap_or_else(|_| default.to_owned()));
+    let out = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/parity/flux_random.py");
+    let made = Command::new(python)
+        .arg(script)
+        .arg("--out")
+        .arg(out.path())
+        .args(["--count", &count, "--seed", &seed])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut folders: Vec<_> = out.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    assert_eq!(folders.len().to_string(), count);
+    let mut wrong = Vec::new();
+    for folder in folders {
+        let fixture = Fixture::read(&folder);
+        for report in
+            [fixture.check_texts(), fixture.check_transformer(), fixture.check_vae(), fixture.check_pictures(&["text"])]
+        {
+            for line in report.lines {
+                println!("{}: {line}", fixture.name());
+            }
+            wrong.extend(report.wrong.iter().map(|line| format!("{}: {line}", fixture.name())));
+        }
+    }
+    println!("report: FLUX parity on {count} random configs, from seed {seed}");
+    assert!(wrong.is_empty(), "too far from diffusers:\n{}", wrong.join("\n"));
+}

@@ -1,0 +1,18 @@
+//! The few calls into libtorch that `tch` does not offer: private generators of random numbers, memory formats, the
+//! choice of attention kernels, and the memory of tensors on the CPU. One C++ file behind a safe face; it knows nothing
+//! of models.
+//!
+//! Beside the engine's mapped weights this is the only unsafe code of Easel, and all of it is in [`ffi`]'s callers: each
+//! block says why it is sound. Everything works with libtorch's CPU half alone.
+
+mod attention;
+mod error;
+mod ffi;
+mod format;
+mod generator;
+pub mod memory;
+
+pub use attention::Attention;
+pub use error::{Error, Result};
+pub use format::MemoryFormat;
+pub use generator::Generator;

@@ -1,0 +1,304 @@
+// The few calls into libtorch that tch does not offer, as plain C. Each one returns null, or a text that says what
+// went wrong and is given back to easel_shim_free_text; no exception leaves this file. Tensors are pointers to
+// at::Tensor on the heap, as tch holds them. Nothing here needs a GPU or a symbol of libtorch's CUDA half.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <list>
+#include <mutex>
+#include <unordered_map>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/randn.h>
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/MemoryFormat.h>
+#include <c10/core/impl/alloc_cpu.h>
+#include <c10/util/Exception.h>
+
+namespace {
+
+// Said when there is no memory for what should be said; never freed.
+char no_memory[] = "out of memory";
+
+char* text(const char* said) {
+  const size_t length = std::strlen(said) + 1;
+  auto* copy = static_cast<char*>(std::malloc(length));
+  return copy == nullptr ? no_memory : static_cast<char*>(std::memcpy(copy, said, length));
+}
+
+template <typename F>
+char* guarded(F&& body) noexcept {
+  try {
+    body();
+    return nullptr;
+  } catch (const c10::Error& error) {
+    // Without the trace of the stack that what() would add.
+    return text(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return text(error.what());
+  } catch (...) {
+    return text("libtorch threw something that is no exception");
+  }
+}
+
+// The memory formats as the Rust side numbers them.
+at::MemoryFormat format_of(int32_t format) {
+  TORCH_CHECK(format == 0 || format == 1, "memory format ", format, " is not known");
+  return format == 0 ? at::MemoryFormat::Contiguous : at::MemoryFormat::ChannelsLast;
+}
+
+#ifdef __linux__
+
+// The memory of tensors on the CPU. A network frees and asks for the same large blocks at every step; malloc gives each
+// back to the kernel, which then clears every page anew: a sixth of the time of a step. Here freed blocks stay and are
+// used again, yet never so many that more is held than was in use at once at some time before, and they are made of
+// huge pages where the kernel has them. Small blocks are malloc's, as in libtorch's own allocator.
+class Blocks final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    void* data = bytes < kLarge ? c10::alloc_cpu(bytes) : take(bytes);
+    return {data, data, &Blocks::give, at::Device(at::DeviceType::CPU)};
+  }
+
+  c10::DeleterFnPtr raw_deleter() const override { return &Blocks::give; }
+
+  void copy_data(void* to, const void* from, size_t bytes) const override { default_copy_data(to, from, bytes); }
+
+  void stats(uint64_t* in_use, uint64_t* idle, uint64_t* peak, bool reset_peak) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    *in_use = used_;
+    *idle = idle_bytes_;
+    *peak = peak_;
+    if (reset_peak) {
+      peak_ = used_;
+    }
+  }
+
+  void release_idle() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    release_until(SIZE_MAX);
+    ceiling_ = used_;
+  }
+
+  // Never destroyed: tensors may outlive everything else.
+  static Blocks& self() {
+    static auto* blocks = new Blocks();
+    return *blocks;
+  }
+
+ private:
+  static constexpr size_t kPage = 4096;
+  static constexpr size_t kHugePage = size_t{2} << 20;
+  static constexpr size_t kLarge = size_t{1} << 20;
+
+  struct Block {
+    void* data;
+    size_t size;
+  };
+
+  void* take(size_t bytes) {
+    TORCH_CHECK(bytes < SIZE_MAX / 2, "can't allocate memory: you tried to allocate ", bytes, " bytes");
+    const size_t size = (bytes + kPage - 1) / kPage * kPage;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Block block = reuse(size);
+    if (block.data == nullptr) {
+      // What is kept must not add to the most that was in use at once.
+      if (used_ + size + idle_bytes_ > ceiling_) {
+        release_until(used_ + size + idle_bytes_ - ceiling_);
+      }
+      block = {map(size), size};
+      if (block.data == nullptr) {
+        release_until(SIZE_MAX);
+        block.data = map(size);
+      }
+      TORCH_CHECK(block.data != nullptr, "can't allocate memory: you tried to allocate ", bytes, " bytes");
+    }
+    try {
+      live_.emplace(block.data, block.size);
+    } catch (...) {
+      munmap(block.data, block.size);
+      throw;
+    }
+    used_ += block.size;
+    ceiling_ = std::max(ceiling_, used_);
+    peak_ = std::max(peak_, used_);
+    return block.data;
+  }
+
+  // The smallest idle block that is large enough and not much too large.
+  Block reuse(size_t size) {
+    auto best = idle_.end();
+    for (auto it = idle_.begin(); it != idle_.end(); ++it) {
+      if (it->size >= size && it->size - size <= size / 8 && (best == idle_.end() || it->size < best->size)) {
+        best = it;
+      }
+    }
+    if (best == idle_.end()) {
+      return {nullptr, 0};
+    }
+    const Block block = *best;
+    idle_bytes_ -= block.size;
+    idle_.erase(best);
+    return block;
+  }
+
+  // Gives idle blocks back to the kernel, those first that have been so the longest, until this many bytes went.
+  void release_until(size_t bytes) {
+    size_t released = 0;
+    while (released < bytes && !idle_.empty()) {
+      const Block block = idle_.front();
+      idle_.pop_front();
+      idle_bytes_ -= block.size;
+      released += block.size;
+      munmap(block.data, block.size);
+    }
+  }
+
+  static void* map(size_t size) {
+    const bool huge = size >= kHugePage;
+    const size_t whole = huge ? size + kHugePage : size;
+    void* found = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (found == MAP_FAILED) {
+      return nullptr;
+    }
+    if (!huge) {
+      return found;
+    }
+    // From the first boundary of a huge page on; what lies before and behind is given back.
+    auto* start = static_cast<char*>(found);
+    const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(start) % kHugePage) % kHugePage;
+    if (before > 0) {
+      munmap(start, before);
+    }
+    munmap(start + before + size, whole - before - size);
+    // A wish; without it the block is only slower.
+    (void)madvise(start + before, size, MADV_HUGEPAGE);
+    return start + before;
+  }
+
+  static void give(void* data) noexcept {
+    // Large blocks begin at a page; few others do.
+    if (reinterpret_cast<uintptr_t>(data) % kPage == 0 && data != nullptr && self().keep(data)) {
+      return;
+    }
+    c10::free_cpu(data);
+  }
+
+  bool keep(void* data) noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = live_.find(data);
+    if (found == live_.end()) {
+      return false;
+    }
+    const Block block{data, found->second};
+    live_.erase(found);
+    used_ -= block.size;
+    try {
+      idle_.push_back(block);
+      idle_bytes_ += block.size;
+    } catch (...) {
+      munmap(block.data, block.size);
+    }
+    return true;
+  }
+
+  std::mutex mutex_;
+  std::unordered_map<void*, size_t> live_;
+  // In the order in which they were freed.
+  std::list<Block> idle_;
+  size_t used_ = 0;
+  size_t idle_bytes_ = 0;
+  size_t ceiling_ = 0;
+  size_t peak_ = 0;
+};
+
+#endif
+
+}  // namespace
+
+extern "C" {
+
+// From now on tensors on the CPU lie in Blocks. Any number of times; memory that was had before stays what it is.
+char* easel_shim_memory_install() {
+#ifdef __linux__
+  return guarded([] { c10::SetCPUAllocator(&Blocks::self(), /*priority=*/1); });
+#else
+  return nullptr;
+#endif
+}
+
+char* easel_shim_memory_stats(uint64_t* in_use, uint64_t* idle, uint64_t* peak, bool reset_peak) {
+#ifdef __linux__
+  return guarded([&] { Blocks::self().stats(in_use, idle, peak, reset_peak); });
+#else
+  (void)reset_peak;
+  *in_use = *idle = *peak = 0;
+  return nullptr;
+#endif
+}
+
+char* easel_shim_memory_release_idle() {
+#ifdef __linux__
+  return guarded([] { Blocks::self().release_idle(); });
+#else
+  return nullptr;
+#endif
+}
+
+void easel_shim_free_text(char* said) {
+  if (said != no_memory) {
+    std::free(said);
+  }
+}
+
+char* easel_shim_generator_new(uint64_t seed, at::Generator** out) {
+  return guarded([&] { *out = new at::Generator(at::detail::createCPUGenerator(seed)); });
+}
+
+void easel_shim_generator_free(at::Generator* generator) { delete generator; }
+
+// Unit noise in single precision on the CPU; advances the generator.
+char* easel_shim_generator_randn(at::Generator* generator, const int64_t* shape, size_t dimensions, at::Tensor** out) {
+  return guarded([&] {
+    const auto options = at::TensorOptions().dtype(at::kFloat).device(at::kCPU);
+    *out = new at::Tensor(at::randn(at::IntArrayRef(shape, dimensions), *generator, options));
+  });
+}
+
+// The tensor in this memory format: itself where it is already, else a copy.
+char* easel_shim_contiguous(const at::Tensor* tensor, int32_t format, at::Tensor** out) {
+  return guarded([&] { *out = new at::Tensor(tensor->contiguous(format_of(format))); });
+}
+
+// Whether the tensor is dense in this memory format.
+char* easel_shim_is_contiguous(const at::Tensor* tensor, int32_t format, bool* out) {
+  return guarded([&] { *out = tensor->is_contiguous(format_of(format)); });
+}
+
+// Which kernels attention may choose from, for the whole process.
+char* easel_shim_set_attention(bool flash, bool math) {
+  return guarded([&] {
+    at::globalContext().setSDPUseFlash(flash);
+    at::globalContext().setSDPUseMath(math);
+  });
+}
+
+char* easel_shim_attention(bool* flash, bool* math) {
+  return guarded([&] {
+    *flash = at::globalContext().userEnabledFlashSDP();
+    *math = at::globalContext().userEnabledMathSDP();
+  });
+}
+
+}  // extern "C"

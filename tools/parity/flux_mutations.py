@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Plant classic bugs of FLUX and T5 in a copy of the engine and tell which parity tests catch each.
+
+As `mutations.py`, which this runs with other bugs and the tests of FLUX; it takes the same arguments.
+"""
+
+from __future__ import annotations
+
+import mutations
+from mutations import Bug
+
+FLUX, PIPELINE = "src/models/flux", "src/pipelines/flux"
+mutations.TESTS = ["parity_flux"]
+mutations.BUGS = [
+    Bug("row and column swapped in the positions", f"{FLUX}/conditioning.rs", "[0, row, column]", "[0, column, row]"),
+    Bug("places counted from one", f"{FLUX}/conditioning.rs", "[0, row, column]", "[0, row + 1, column + 1]"),
+    Bug("frequencies of a whole head for each axis", "src/nn/rope.rs", "f_div_scalar(dim as f64)", "f_div_scalar(axes.iter().sum::<i64>() as f64)"),
+    Bug("shift before scale in the last norm", f"{FLUX}/mod.rs", "let [scale, shift] = modulation::parts", "let [shift, scale] = modulation::parts"),
+    Bug("scale before shift in the blocks", f"{FLUX}/single.rs", "let [shift, scale, gate] = parts", "let [scale, shift, gate] = parts"),
+    Bug("gates of attention and feed-forward swapped", f"{FLUX}/double.rs",
+        "let [shift, scale, gate, shift_mlp, scale_mlp, gate_mlp]", "let [shift, scale, gate_mlp, shift_mlp, scale_mlp, gate]"),
+    Bug("exact GELU in a block of two streams", f"{FLUX}/double.rs", "Activation::GeluTanh", "Activation::Gelu"),
+    Bug("exact GELU in a block of one stream", f"{FLUX}/single.rs", "Activation::GeluTanh", "Activation::Gelu"),
+    Bug("keys not normed", f"{FLUX}/double.rs", "self.norm_key.forward(&key)?, value", "key, value"),
+    Bug("text after the picture", f"{FLUX}/mod.rs", "Tensor::f_cat(&[text, picture], 1)?", "Tensor::f_cat(&[picture, text], 1)?"),
+    Bug("guidance not times 1000", f"{FLUX}/conditioning.rs", "self.waves(guidance)?", "self.waves(guidance / 1000.0)?"),
+    Bug("sines before cosines in the time", f"{FLUX}/conditioning.rs", "Sinusoid::new(SINUSOID, true", "Sinusoid::new(SINUSOID, false"),
+    Bug("norm epsilon 1e-5 for 1e-6", f"{FLUX}/mod.rs", "const EPS: f64 = 1e-6", "const EPS: f64 = 1e-5"),
+    Bug("CLIP's pooled state without the final norm", "src/models/clip.rs",
+        "let last = run(self.embed(ids)?, &self.layers)?;\n        self.end_of_text(ids, &self.normed(&last)?)",
+        "let last = run(self.embed(ids)?, &self.layers)?;\n        self.end_of_text(ids, &last)"),
+    Bug("T5 without its final norm", "src/models/t5.rs", "self.norm.forward(&hidden)", "Ok(hidden)"),
+    Bug("T5's scores divided by the root of the width", "src/models/t5.rs", "bias, 1.0)?)?", "bias, 0.4)?)?"),
+    Bug("T5's bias in the first layer only", "src/models/t5.rs", "for block in &self.blocks {\n                hidden = block.forward(&hidden, &bias)?;",
+        "for (i, block) in self.blocks.iter().enumerate() {\n                hidden = block.forward(&hidden, &bias.f_mul_scalar(f64::from(u8::from(i == 0)))?)?;"),
+    Bug("T5's distances the other way round", "src/models/t5.rs", "distance.f_gt(0)?", "distance.f_lt(0)?"),
+    Bug("T5's far distances in one bucket more", "src/models/t5.rs", "grown.f_clamp_max(half - 1)?", "grown.f_clamp_max(half - 2)?"),
+    Bug("exact GELU in T5's gate", "src/config/t5.rs", '["gated", "gelu"] => (true, "gelu_new")', '["gated", "gelu"] => (true, "gelu")'),
+    Bug("T5's activation on the other matrix", "src/models/t5.rs", 'if config.gated { ["wi_0", "wi_1"] }', 'if config.gated { ["wi_1", "wi_0"] }'),
+    Bug("T5's end cut off with the rest", "src/tokenizer/t5.rs", "length.saturating_sub(self.added)", "length"),
+]
+
+if __name__ == "__main__":
+    mutations.main()
