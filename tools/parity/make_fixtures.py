@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the fixtures folder, crates/engine/tests/fixtures")
     parser.add_argument("--only", nargs="*", metavar="NAME", help="schedulers, tokenizers, tokenizers-t5, names of pipelines, or flux- and the name of one")
     parser.add_argument("--threads", type=int, default=1, help="of torch; the numbers are those of one (default: %(default)s)")
-    parser.add_argument("--limit-mb", type=float, default=13.5, help="default: %(default)s")
+    parser.add_argument("--limit-mb", type=float, default=18.0, help="default: %(default)s")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     wanted = lambda name: not arguments.only or name in arguments.only  # noqa: E731

@@ -1,10 +1,12 @@
 //! Diffusion on libtorch: opens a model folder, makes pictures from it, and serves both over a Unix socket.
 //! It knows no gateway and no provider.
 
+pub mod adapters;
 pub mod cli;
 pub mod config;
 mod dump;
 pub mod error;
+pub mod keymap;
 pub mod models;
 pub mod nn;
 pub mod parts;
@@ -12,6 +14,7 @@ pub mod pictures;
 pub mod pipelines;
 pub mod png;
 pub mod pool;
+pub mod prompt;
 pub mod schedulers;
 pub mod server;
 pub mod tokenizer;

@@ -48,13 +48,18 @@ fixture!(four_levels_conv, "four-levels-conv");
 fixture!(scale_shift_quiet, "scale-shift-quiet");
 fixture!(plain_vae, "plain-vae");
 fixture!(asymmetric, "asymmetric");
+fixture!(sd, "sd");
+fixture!(sd_inpaint, "sd-inpaint");
+fixture!(sd_two, "sd-two");
+fixture!(sdxl_edits, "sdxl-edits");
+fixture!(sdxl_refiner, "sdxl-refiner");
 
 /// Pictures in bf16 are the same pictures: so many decibels from fp32.
 #[test]
 fn bf16_is_near() {
     let fixture = Fixture::committed("base");
     let run = fixture.runs.iter().find(|run| run.name == "leading").expect("a run");
-    let image = Fixture::generate(&fixture.open(Dtype::Bf16), run).dumped.remove("image").expect("an image");
+    let image = fixture.generate(&fixture.open(Dtype::Bf16), run).dumped.remove("image").expect("an image");
     let difference = image.to_kind(Kind::Float) - fixture.tensor("leading.image");
     let psnr = -10.0 * difference.square().mean(Kind::Double).double_value(&[]).log10();
     println!("bf16: {psnr:.1} dB from fp32");
@@ -66,7 +71,7 @@ fn bf16_is_near() {
 fn a_long_prompt_warns() {
     let fixture = Fixture::committed("base");
     let run = fixture.runs.iter().find(|run| run.name == "long-prompt").expect("a run");
-    let warnings = Fixture::generate(&fixture.open(Dtype::Fp32), run).warnings;
+    let warnings = fixture.generate(&fixture.open(Dtype::Fp32), run).warnings;
     assert!(warnings.iter().any(|warning| warning.contains("a dog, the red squirrel")), "{warnings:?}");
 }
 
@@ -76,7 +81,7 @@ fn a_picture_is_the_same_at_any_place() {
     use easel_engine::pipelines::Request;
     let fixture = Fixture::committed("base");
     let run = &fixture.runs[0];
-    let request = Request { seeds: vec![3, run.seed, 11], ..run.request() };
+    let request = Request { seeds: vec![3, run.seed, 11], ..run.request(&fixture.folder) };
     let model = fixture.open(Dtype::Fp32);
     let mut recorder = parity_support::Recorder::default();
     let pictures = model.generate(&request, &mut recorder).expect("three pictures");

@@ -101,6 +101,7 @@ class Blocks final : public c10::Allocator {
   static constexpr size_t kPage = 4096;
   static constexpr size_t kHugePage = size_t{2} << 20;
   static constexpr size_t kLarge = size_t{1} << 20;
+  static constexpr size_t kSlack = size_t{64} << 20;
 
   struct Block {
     void* data;
@@ -113,9 +114,10 @@ class Blocks final : public c10::Allocator {
     const std::lock_guard<std::mutex> lock(mutex_);
     Block block = reuse(size);
     if (block.data == nullptr) {
-      // What is kept must not add to the most that was in use at once.
-      if (used_ + size + idle_bytes_ > ceiling_) {
-        release_until(used_ + size + idle_bytes_ - ceiling_);
+      // What is kept adds little to the most that was in use at once.
+      const size_t allowed = ceiling_ + std::max(kSlack, ceiling_ / 8);
+      if (used_ + size + idle_bytes_ > allowed) {
+        release_until(used_ + size + idle_bytes_ - allowed);
       }
       block = {map(size), size};
       if (block.data == nullptr) {

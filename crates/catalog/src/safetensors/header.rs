@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
-use serde_json::Value;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::MAX_TENSORS;
 use crate::tensor_file::{Contents, TensorInfo};
@@ -13,6 +12,8 @@ use crate::tensor_type::TensorType;
 
 /// The key that holds free text about the file, and no tensor.
 const METADATA: &str = "__metadata__";
+/// More notes than any trainer writes.
+const MAX_NOTES: usize = 4096;
 /// More axes than any network uses.
 const MAX_AXES: usize = 16;
 
@@ -44,7 +45,7 @@ struct Header {
 #[serde(deny_unknown_fields)]
 struct Entry {
     dtype: String,
-    shape: Vec<u64>,
+    shape: Shape,
     data_offsets: (u64, u64),
 }
 
@@ -55,16 +56,13 @@ impl Entry {
         let Some(dtype) = TensorType::parse(&self.dtype) else {
             return Err(format!("tensor `{name}` has the type `{}`, which is not known", short(&self.dtype)));
         };
-        if self.shape.len() > MAX_AXES {
-            return Err(format!("tensor `{name}` has {} axes, at most {MAX_AXES} are read", self.shape.len()));
-        }
-        let Some(len) = self.shape.iter().try_fold(dtype.size(), |len, axis| len.checked_mul(*axis)) else {
-            return Err(format!("tensor `{name}` has the shape {:?}, more than can be addressed", self.shape));
+        let shape = self.shape.0;
+        let Some(len) = shape.iter().try_fold(dtype.size(), |len, axis| len.checked_mul(*axis)) else {
+            return Err(format!("tensor `{name}` has the shape {shape:?}, more than can be addressed"));
         };
         if end.checked_sub(begin) != Some(len) {
             return Err(format!(
-                "tensor `{name}` has bytes {begin}..{end} for {:?} of {dtype}, which takes {len}",
-                self.shape
+                "tensor `{name}` has bytes {begin}..{end} for {shape:?} of {dtype}, which takes {len}"
             ));
         }
         if begin != next {
@@ -75,7 +73,7 @@ impl Entry {
         if end > i64::MAX as u64 {
             return Err(format!("tensor `{name}` ends at {end}, more than can be addressed"));
         }
-        Ok(TensorInfo { name, dtype, shape: self.shape, strides: None, offset: begin, len })
+        Ok(TensorInfo { name, dtype, shape, strides: None, offset: begin, len })
     }
 }
 
@@ -111,9 +109,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 return Err(A::Error::custom(format!("`{name}` stands twice")));
             }
             if name == METADATA {
-                // Some writers put more than texts here; what is no text tells nobody anything.
-                let notes = map.next_value::<Option<BTreeMap<String, Value>>>()?.unwrap_or_default();
-                metadata.extend(notes.into_iter().filter_map(|(key, note)| Some((key, note.as_str()?.to_owned()))));
+                metadata = map.next_value::<Option<Notes>>()?.map_or_else(BTreeMap::new, |notes| notes.0);
                 continue;
             }
             if entries.len() == MAX_TENSORS {
@@ -123,5 +119,113 @@ impl<'de> Visitor<'de> for HeaderVisitor {
             entries.push((name, entry));
         }
         Ok(Header { entries, metadata })
+    }
+}
+
+/// The lengths of axes; no more than a tensor can have are kept.
+struct Shape(Vec<u64>);
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ShapeVisitor;
+        impl<'de> Visitor<'de> for ShapeVisitor {
+            type Value = Shape;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the lengths of axes")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut axes: A) -> Result<Shape, A::Error> {
+                let mut shape = Vec::new();
+                while let Some(axis) = axes.next_element()? {
+                    if shape.len() == MAX_AXES {
+                        return Err(A::Error::custom(format!("a tensor of more than {MAX_AXES} axes")));
+                    }
+                    shape.push(axis);
+                }
+                Ok(Shape(shape))
+            }
+        }
+        deserializer.deserialize_seq(ShapeVisitor)
+    }
+}
+
+/// The texts of `__metadata__`. Some writers put more than texts there; what is no text tells nobody anything.
+struct Notes(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Notes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NotesVisitor;
+        impl<'de> Visitor<'de> for NotesVisitor {
+            type Value = Notes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Notes, A::Error> {
+                let mut notes = BTreeMap::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if notes.len() == MAX_NOTES {
+                        map.next_value::<IgnoredAny>()?;
+                    } else if let Some(text) = map.next_value::<Note>()?.0 {
+                        notes.insert(key, text);
+                    }
+                }
+                Ok(Notes(notes))
+            }
+        }
+        deserializer.deserialize_map(NotesVisitor)
+    }
+}
+
+/// A text, or nothing where something else stands.
+struct Note(Option<String>);
+
+impl<'de> Deserialize<'de> for Note {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NoteVisitor;
+        impl<'de> Visitor<'de> for NoteVisitor {
+            type Value = Note;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("anything")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Note, E> {
+                Ok(Note(Some(text.to_owned())))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Note, E> {
+                Ok(Note(None))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Note, E> {
+                Ok(Note(None))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Note, E> {
+                Ok(Note(None))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Note, E> {
+                Ok(Note(None))
+            }
+
+            fn visit_unit<E>(self) -> Result<Note, E> {
+                Ok(Note(None))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Note, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Note(None))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Note, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Note(None))
+            }
+        }
+        deserializer.deserialize_any(NoteVisitor)
     }
 }

@@ -15,12 +15,13 @@ use crate::worker::DeviceName;
     version,
     propagate_version = true,
     after_help = "Examples:
-  easel-engine txt2img --model models/shapes --prompt 'a large red circle in the center on a blue background' --out circle.png
+  easel-engine generate --model models/shapes --prompt 'a large red circle in the center on a blue background' --out circle.png
+  easel-engine generate --model MODEL --prompt 'a castle in the snow' --image castle.png --strength 0.6 --out snow.png
   easel-engine serve --socket /run/user/1000/easel/engine.sock"
 )]
 pub(super) struct Args {
     /// Which log lines to print on standard error: error, warn, info, debug, or per module as in `easel_engine=debug`.
-    /// When left out, `txt2img` warns only and `serve` also tells what it does.
+    /// When left out, `generate` warns only and `serve` also tells what it does.
     #[arg(long, global = true, env = "EASEL_ENGINE_LOG", value_name = "FILTER")]
     log: Option<String>,
     #[command(subcommand)]
@@ -31,7 +32,7 @@ impl Args {
     /// The log filter that was asked for, or the command's own.
     pub(super) fn log(&self) -> &str {
         let own = match self.command {
-            Command::Txt2img(_) => "warn",
+            Command::Generate(_) => "warn",
             Command::Serve(_) => "warn,easel_engine=info",
         };
         self.log.as_deref().unwrap_or(own)
@@ -40,8 +41,9 @@ impl Args {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make one picture from a prompt and write it as PNG.
-    Txt2img(Txt2img),
+    /// Make pictures from a prompt, or from a prompt and a picture, and write them as PNG.
+    #[command(visible_alias = "txt2img")]
+    Generate(Generate),
     /// Take jobs over HTTP on a Unix socket until told to stop (SIGTERM, SIGINT).
     Serve(Serve),
 }
@@ -49,9 +51,15 @@ pub(super) enum Command {
 #[derive(Debug, ArgGroup)]
 #[command(
     after_help = "What is not said comes from the model: its own size, its own scheduler. The same seed gives the same \
-picture, and starts from the noise of torch.Generator(\"cpu\").manual_seed(SEED) in diffusers."
+picture, and starts from the noise of torch.Generator(\"cpu\").manual_seed(SEED) in diffusers.
+
+From a picture: --image, and --strength says how far from it. Only a part of it: --mask too, white where it is repainted. A \
+small part of a large picture: --mask-padding too, then only the part is computed, in full resolution, and laid into the \
+picture.
+
+  easel-engine generate --model MODEL --prompt 'a red hat' --image portrait.png --mask hat.png --mask-padding 32 --out hat.png"
 )]
-pub(super) struct Txt2img {
+pub(super) struct Generate {
     /// Model folder in diffusers layout: the one that holds `model_index.json`.
     #[arg(long, value_name = "DIR")]
     pub(super) model: PathBuf,
@@ -64,16 +72,40 @@ pub(super) struct Txt2img {
     /// Seed of the noise; drawn and printed when left out.
     #[arg(long)]
     pub(super) seed: Option<u64>,
+    /// How many pictures, with seeds that follow each other. More than one are written beside `--out`: `out-1.png`, `out-2.png`.
+    #[arg(long, short = 'n', visible_alias = "batch", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(super) count: u8,
+    /// A picture to begin from (PNG, JPEG or WebP). Of another size, it is brought to --width and --height; transparent parts
+    /// are white.
+    #[arg(long, value_name = "FILE")]
+    pub(super) image: Option<PathBuf>,
+    /// Where --image is repainted: white is, black stays.
+    #[arg(long, value_name = "FILE", requires = "image")]
+    pub(super) mask: Option<PathBuf>,
+    /// How far to go from --image, from 0 (not at all) to 1. When left out: 0.3 for SDXL, 0.8 for SD, and nearly or all of it
+    /// with a mask.
+    #[arg(long, requires = "image")]
+    pub(super) strength: Option<f64>,
+    /// Compute only what the mask shows and so many pixels around it, as large as --width and --height.
+    #[arg(long, value_name = "PIXELS", requires = "mask")]
+    pub(super) mask_padding: Option<u32>,
     /// Denoising steps, 1 to 1000.
     #[arg(long, default_value_t = 30)]
     pub(super) steps: u32,
     /// How closely to follow the prompt; up to 1 means no guidance, and half the work.
     #[arg(long, default_value_t = 5.0, allow_negative_numbers = true)]
     pub(super) guidance_scale: f64,
-    /// Width in pixels, a multiple of 8; the model's own when left out.
+    /// Bring a guided picture's contrast back towards an unguided one's, from 0 (not at all) to 1; 0.7 suits models with
+    /// v-prediction.
+    #[arg(long, default_value_t = 0.0)]
+    pub(super) guidance_rescale: f64,
+    /// Leave out so many layers at the end of the text encoders, counted as in diffusers (one less than in other programs).
+    #[arg(long)]
+    pub(super) clip_skip: Option<u32>,
+    /// Width in pixels, a multiple of 8; the model's own when left out, or that of --image.
     #[arg(long)]
     pub(super) width: Option<u32>,
-    /// Height in pixels, a multiple of 8; the model's own when left out.
+    /// Height in pixels, a multiple of 8; the model's own when left out, or that of --image.
     #[arg(long)]
     pub(super) height: Option<u32>,
     /// Another scheduler: a class of diffusers (`EulerDiscreteScheduler`), or a JSON object of keys that replace those of

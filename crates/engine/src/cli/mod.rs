@@ -1,10 +1,10 @@
 //! The command line of `easel-engine`: reads arguments, hands over to the worker or the server, prints. No computing here.
 
 mod args;
+mod generate;
 mod logs;
 mod serve;
 mod spins;
-mod txt2img;
 
 use std::io;
 use std::process::ExitCode;
@@ -26,7 +26,7 @@ pub fn run() -> ExitCode {
     }
     spins::limit();
     match args.command {
-        Command::Txt2img(args) => txt2img::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Serve(args) => serve::run(&args),
     }
 }

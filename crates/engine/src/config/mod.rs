@@ -6,6 +6,7 @@ pub mod clip;
 pub mod flux;
 pub mod reader;
 pub mod scheduler;
+pub mod shapes;
 pub mod t5;
 pub mod unet;
 pub mod vae;

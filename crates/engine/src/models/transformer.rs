@@ -5,7 +5,7 @@ use tch::Tensor;
 use crate::Result;
 use crate::config::unet::AttentionConfig;
 use crate::nn::attention::{Mask, attend, attend_in_single, merge_heads, split_heads};
-use crate::nn::{Conv2d, GroupNorm, LayerNorm, Linear};
+use crate::nn::{Conv2d, GroupNorm, LayerNorm, Linear, StackedLinear};
 use crate::weights::Scope;
 
 /// Epsilon of the group norm in front; diffusers writes it out, it is not the resnets'.
@@ -133,7 +133,6 @@ impl TransformerBlock {
 
 #[derive(Debug)]
 struct Attention {
-    query: Linear,
     source: Source,
     out: Linear,
     heads: i64,
@@ -143,12 +142,13 @@ struct Attention {
 /// What an attention looks at.
 #[derive(Debug)]
 enum Source {
-    Picture {
-        key: Linear,
-        value: Linear,
+    /// The picture itself: queries, keys and values are made of it.
+    Picture(StackedLinear),
+    /// The text, through the model's projection of this number; queries are made of the picture.
+    Text {
+        query: Linear,
+        number: usize,
     },
-    /// The text, through the model's projection of this number.
-    Text(usize),
 }
 
 impl Attention {
@@ -159,18 +159,19 @@ impl Attention {
         config: &AttentionConfig,
         texts: Option<&mut Vec<TextProjection>>,
     ) -> Result<Self> {
-        let looks_at = if texts.is_some() { config.text_dim } else { width };
-        let key = Linear::open_without_bias(&scope.at("to_k"), looks_at, width)?;
-        let value = Linear::open_without_bias(&scope.at("to_v"), looks_at, width)?;
         let source = match texts {
-            None => Source::Picture { key, value },
+            None => {
+                let parts = [("to_q", width), ("to_k", width), ("to_v", width)];
+                Source::Picture(StackedLinear::open_without_bias(scope, width, &parts)?)
+            }
             Some(texts) => {
+                let linear = |name, inputs| Linear::open_without_bias(&scope.at(name), inputs, width);
+                let (key, value) = (linear("to_k", config.text_dim)?, linear("to_v", config.text_dim)?);
                 texts.push(TextProjection { key, value, heads: config.heads });
-                Source::Text(texts.len() - 1)
+                Source::Text { query: linear("to_q", width)?, number: texts.len() - 1 }
             }
         };
         Ok(Self {
-            query: Linear::open_without_bias(&scope.at("to_q"), width, width)?,
             source,
             out: Linear::open(&scope.at("to_out").at(0), width, width)?,
             heads: config.heads,
@@ -179,14 +180,16 @@ impl Attention {
     }
 
     fn forward(&self, hidden: &Tensor, texts: &[TextKeys]) -> Result<Tensor> {
-        let query = split_heads(&self.query.forward(hidden)?, self.heads)?;
         let attended = match &self.source {
-            Source::Picture { key, value } => {
-                let key = split_heads(&key.forward(hidden)?, self.heads)?;
-                self.attend(&query, &key, &split_heads(&value.forward(hidden)?, self.heads)?)?
-            }
-            Source::Text(number) => match texts.get(*number) {
-                Some((key, value)) => self.attend(&query, key, value)?,
+            Source::Picture(projections) => match projections.forward(hidden)?.as_slice() {
+                [query, key, value] => {
+                    let [query, key, value] = [query, key, value].map(|x| split_heads(x, self.heads));
+                    self.attend(&query?, &key?, &value?)?
+                }
+                _ => return Err(crate::Error::internal("an attention has queries, keys and values")),
+            },
+            Source::Text { query, number } => match texts.get(*number) {
+                Some((key, value)) => self.attend(&split_heads(&query.forward(hidden)?, self.heads)?, key, value)?,
                 None => return Err(crate::Error::internal("the text was prepared for another model")),
             },
         };

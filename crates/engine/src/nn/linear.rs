@@ -29,6 +29,11 @@ impl Linear {
         Self { weight, bias: Some(bias) }
     }
 
+    /// From a matrix at hand: `(outputs, inputs)`.
+    pub(super) fn without_bias(weight: Weight) -> Self {
+        Self { weight, bias: None }
+    }
+
     /// `(…, inputs)` to `(…, outputs)`.
     ///
     /// PyTorch fuses the bias into the product only where the input is contiguous, and this does the same: the two

@@ -45,6 +45,20 @@ impl StackedLinear {
         Ok(Self { matrices, outputs: parts.iter().map(|(_, outputs)| *outputs).collect() })
     }
 
+    /// From `<name>.weight` of each of `parts` alone, whose outputs are given.
+    pub fn open_without_bias(scope: &Scope<'_>, inputs: i64, parts: &[(&str, i64)]) -> Result<Self> {
+        let weights = parts
+            .iter()
+            .map(|(part, outputs)| scope.at(part).tensor("weight", &[*outputs, inputs]))
+            .collect::<Result<Vec<_>>>()?;
+        let whole = parts.iter().all(|(_, outputs)| outputs % LANES == 0);
+        let matrices = match if whole { Weight::stack(weights)? } else { Err(weights) } {
+            Ok(weight) => Matrices::One(Linear::without_bias(weight)),
+            Err(weights) => Matrices::Each(weights.into_iter().map(Linear::without_bias).collect()),
+        };
+        Ok(Self { matrices, outputs: parts.iter().map(|(_, outputs)| *outputs).collect() })
+    }
+
     /// Whether it is one product.
     pub fn is_one(&self) -> bool {
         matches!(self.matrices, Matrices::One(_))

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use easel_catalog::{Component, TensorFile, TensorInfo};
 use serde_json::{Map, Value};
 
+use crate::adapters::Patches;
+use crate::keymap::Shapes;
 use crate::{Error, Result};
 
 /// One network before it is built.
@@ -23,6 +25,8 @@ pub struct Part {
     pub config: Map<String, Value>,
     /// Its tensors under diffusers' names.
     pub tensors: Vec<PartTensor>,
+    /// What adapters change about them.
+    pub patches: Option<Arc<Patches>>,
 }
 
 /// A tensor of a part, and how it comes out of its file.
@@ -45,28 +49,77 @@ pub enum Form {
     Whole,
     /// These rows of it: queries, keys or values of a fused projection.
     Rows(Range<u64>),
+    /// These rows of it, in this order: halves that others write the other way round.
+    Joined(Vec<Range<u64>>),
     /// A matrix, turned over.
     Transposed,
     /// The same elements in this shape: a 1×1 convolution that is a matrix.
     Reshaped(Vec<u64>),
 }
 
-impl PartTensor {
-    /// Its shape, outermost first.
-    pub fn shape(&self) -> Vec<u64> {
-        let mut shape = self.info.shape.clone();
-        match &self.form {
-            Form::Whole => {}
-            Form::Rows(rows) => {
-                if let Some(first) = shape.first_mut() {
-                    *first = rows.end.saturating_sub(rows.start);
-                }
+impl Form {
+    /// The shape of the tensor, outermost first, where what is written has the shape `stored`.
+    pub fn shape_of(&self, stored: &[u64]) -> Vec<u64> {
+        let mut shape = stored.to_vec();
+        let rows = |range: &Range<u64>| range.end.saturating_sub(range.start);
+        let first = match self {
+            Self::Whole => None,
+            Self::Rows(range) => Some(rows(range)),
+            Self::Joined(ranges) => Some(ranges.iter().map(rows).fold(0, u64::saturating_add)),
+            Self::Transposed => {
+                shape.reverse();
+                None
             }
-            Form::Transposed => shape.reverse(),
-            Form::Reshaped(wanted) => shape.clone_from(wanted),
+            Self::Reshaped(wanted) => {
+                shape.clone_from(wanted);
+                None
+            }
+        };
+        if let (Some(rows), Some(first)) = (first, shape.first_mut()) {
+            *first = rows;
         }
         shape
     }
+}
+
+impl PartTensor {
+    /// Its shape, outermost first.
+    pub fn shape(&self) -> Vec<u64> {
+        self.form.shape_of(&self.info.shape)
+    }
+}
+
+/// The config of `model` for a network of these `names`, if it is the same network: where all tensors have the same shapes,
+/// or where it takes other pictures in, as those for inpainting do. What one file has more than another of what is not
+/// needed does not count.
+pub(super) fn same_network(names: &Shapes, model: &Part) -> Option<Map<String, Value>> {
+    let counts = |name: &str| {
+        let spare = ["encoder.", "quant_conv."].iter().any(|place| name.starts_with(place));
+        let is_vae = model.class == "AutoencoderKL";
+        !(is_vae && spare || name == "text_projection.weight" || name.ends_with("position_ids"))
+    };
+    let plain = |name: &str| name.strip_prefix("text_model.").unwrap_or(name).to_owned();
+    let ours: Shapes =
+        names.iter().filter(|(name, _)| counts(name)).map(|(name, shape)| (plain(name), shape.clone())).collect();
+    let theirs: Shapes = model
+        .tensors
+        .iter()
+        .filter(|tensor| counts(&tensor.name))
+        .map(|tensor| (plain(&tensor.name), tensor.shape()))
+        .collect();
+    let mut config = model.config.clone();
+    let inlets = [("conv_in.weight", "UNet2DConditionModel"), ("x_embedder.weight", "FluxTransformer2DModel")];
+    for (name, shape) in &ours {
+        let same = theirs.get(name)? == shape;
+        let is_inlet = inlets.contains(&(name.as_str(), model.class.as_str()));
+        if !same && !is_inlet {
+            return None;
+        }
+        if !same {
+            config.insert("in_channels".to_owned(), Value::from(*shape.get(1)?));
+        }
+    }
+    (ours.len() == theirs.len()).then_some(config)
 }
 
 /// Which part this is, as told without reading its bytes: class, config, and place, length and time of its tensors.
@@ -74,6 +127,11 @@ impl PartTensor {
 pub struct PartKey(u64);
 
 impl Part {
+    /// A part without adapters.
+    pub fn new(name: &str, class: &str, config: Map<String, Value>, tensors: Vec<PartTensor>) -> Self {
+        Self { name: name.to_owned(), class: class.to_owned(), config, tensors, patches: None }
+    }
+
     /// The part that a component of a model folder is.
     pub fn of(component: &Component) -> Result<Self> {
         let config = component.config()?;
@@ -88,7 +146,7 @@ impl Part {
                 form: Form::Whole,
             }));
         }
-        Ok(Self { name: component.name.clone(), class: component.class.clone(), config, tensors })
+        Ok(Self { name: component.name.clone(), class: component.class.clone(), config, tensors, patches: None })
     }
 
     /// The files that its tensors lie in.
@@ -109,6 +167,7 @@ impl Part {
         for tensor in &self.tensors {
             (&tensor.name, tensor.info.offset, tensor.info.len, &tensor.form).hash(&mut hasher);
         }
+        self.patches.as_ref().map(|patches| patches.digest()).hash(&mut hasher);
         PartKey(hasher.finish())
     }
 }

@@ -1,9 +1,9 @@
 //! CLIP's byte-level BPE from the pair of files that every repository of 2023 has. The pre-tokeniser is that of
 //! transformers' `CLIPTokenizer`, whose pattern CLIP's own code defined.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -13,28 +13,37 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{SplitDelimiterBehavior, Tokenizer};
 
-use super::broken;
 use super::special::Settings;
+use super::{TokenizerSource, broken, ranks};
 use crate::{Error, Result};
 
 /// Words, single digits, runs of everything else; and the two marks, which people do type.
 const PATTERN: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// What ends a word in the vocabulary.
-const END_OF_WORD: &str = "</w>";
+pub(super) const END_OF_WORD: &str = "</w>";
 
 /// The tokenizer of `vocab.json` and `merges.txt`.
-pub fn from_vocab_and_merges(folder: &Path, settings: &Settings) -> Result<Tokenizer> {
-    let [vocab, merges] = ["vocab.json", "merges.txt"].map(|name| folder.join(name));
-    for path in [&vocab, &merges] {
-        if !path.is_file() {
-            return Err(Error::broken(format!(
-                "neither tokenizer.json nor both of vocab.json and merges.txt are in {}",
-                folder.display()
-            )));
+pub fn from_vocab_and_merges(source: &TokenizerSource, settings: &Settings) -> Result<Tokenizer> {
+    let missing = || {
+        let place = source.path();
+        Error::broken(format!("neither tokenizer.json nor both of vocab.json and merges.txt are in {place}"))
+    };
+    let merges = source.file("merges.txt")?.ok_or_else(missing)?;
+    let merges = str::from_utf8(&merges).map_err(|error| Error::broken(format!("merges.txt: {error}")))?;
+    let (mut vocabulary, merges) = ranks::read(merges)?;
+    match (source, source.file("vocab.json")?) {
+        (_, Some(written)) => {
+            let written: BTreeMap<String, u32> = serde_json::from_slice(&written)
+                .map_err(|error| Error::broken(format!("vocab.json: {error}")))?;
+            vocabulary = written.into_iter().collect();
         }
+        // OpenAI's own merges give OpenAI's own vocabulary; another's need not.
+        (TokenizerSource::Folder(_), None) => return Err(missing()),
+        (TokenizerSource::Shipped(_), None) => {}
     }
-    let model = BPE::from_file(&vocab.to_string_lossy(), &merges.to_string_lossy())
+    let model = BPE::builder()
+        .vocab_and_merges::<Vocab>(vocabulary, merges)
         .unk_token(settings.unknown.content.clone())
         .end_of_word_suffix(END_OF_WORD.to_owned())
         .build()

@@ -2,20 +2,21 @@
 //! does not fit is cut off and handed back.
 
 mod clip;
+mod ranks;
 mod sentencepiece;
+mod source;
 mod special;
 mod t5;
 
-use std::path::Path;
-
 use tokenizers::{Tokenizer, TruncationParams};
 
+pub use source::{Shipped, TokenizerSource};
 pub use t5::T5Tokenizer;
 
 use crate::{Error, Result};
 use special::Settings;
 
-/// A tokenizer folder of a diffusers pipeline.
+/// CLIP's tokenizer.
 #[derive(Debug)]
 pub struct ClipTokenizer {
     tokenizer: Tokenizer,
@@ -34,18 +35,18 @@ pub struct Encoded {
 
 impl ClipTokenizer {
     /// Opens a folder that has `tokenizer.json`, or `vocab.json` and `merges.txt`; where it has both, the first, as
-    /// transformers 5 does. Settings are read from `tokenizer_config.json` and `special_tokens_map.json`.
-    pub fn open(folder: &Path) -> Result<Self> {
-        Self::open_inner(folder)
-            .map_err(|error| error.within(folder.file_name().unwrap_or(folder.as_os_str()).display()))
+    /// transformers 5 does. Settings are read from `tokenizer_config.json` and `special_tokens_map.json`. Or opens one
+    /// that ships with the engine.
+    pub fn open(source: impl Into<TokenizerSource>) -> Result<Self> {
+        let source = source.into();
+        Self::open_inner(&source).map_err(|error| error.within(source.place()))
     }
 
-    fn open_inner(folder: &Path) -> Result<Self> {
-        let settings = Settings::read(folder)?;
-        let mut tokenizer = if folder.join("tokenizer.json").is_file() {
-            Tokenizer::from_file(folder.join("tokenizer.json")).map_err(|error| broken("tokenizer.json", &error))?
-        } else {
-            clip::from_vocab_and_merges(folder, &settings)?
+    fn open_inner(source: &TokenizerSource) -> Result<Self> {
+        let settings = Settings::read(source)?;
+        let mut tokenizer = match source.file("tokenizer.json")? {
+            Some(whole) => Tokenizer::from_bytes(whole).map_err(|error| broken("tokenizer.json", &error))?,
+            None => clip::from_vocab_and_merges(source, &settings)?,
         };
         settings.add_to(&mut tokenizer)?;
         let pad = settings.pad_id(&tokenizer)?;

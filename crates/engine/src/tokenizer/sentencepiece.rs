@@ -1,8 +1,6 @@
 //! The tokenizer that a `spiece.model` describes: a protobuf message of `SentencePiece` (Kudo and Richardson 2018), read
 //! for its pieces and its table of characters. Only unigram models, which T5's are.
 
-use std::path::Path;
-
 use prost::Message;
 use tokenizers::decoders::metaspace::Metaspace;
 use tokenizers::models::unigram::Unigram;
@@ -17,9 +15,6 @@ use tokenizers::{AddedToken, Tokenizer};
 use super::broken;
 use super::special::T5Settings;
 use crate::{Error, Result};
-
-/// Far more than any vocabulary takes.
-const LARGEST: u64 = 64 << 20;
 
 /// What stands for a space.
 const SPACE: char = '▁';
@@ -59,8 +54,9 @@ struct NormalizerSpec {
 }
 
 /// The tokenizer of a file, put together as transformers' `T5Tokenizer` does it.
-pub(super) fn tokenizer(path: &Path, settings: &T5Settings) -> Result<Tokenizer> {
-    let model = read(path)?;
+pub(super) fn tokenizer(bytes: &[u8], settings: &T5Settings) -> Result<Tokenizer> {
+    let model = ModelProto::decode(bytes)
+        .map_err(|error| Error::broken(format!("not a SentencePiece model: {error}")))?;
     let charsmap =
         model.normalizer.and_then(|normalizer| normalizer.precompiled_charsmap).filter(|map| !map.is_empty());
     if let Some(kind) = model.trainer.and_then(|trainer| trainer.model_type).filter(|kind| *kind != UNIGRAM) {
@@ -104,13 +100,4 @@ pub(super) fn tokenizer(path: &Path, settings: &T5Settings) -> Result<Tokenizer>
 
 fn extra_id(number: usize) -> String {
     format!("<extra_id_{number}>")
-}
-
-fn read(path: &Path) -> Result<ModelProto> {
-    let length = path.metadata().map_err(Error::broken)?.len();
-    if length > LARGEST {
-        return Err(Error::broken(format!("it has {length} bytes, more than {LARGEST}")));
-    }
-    let bytes = std::fs::read(path).map_err(Error::broken)?;
-    ModelProto::decode(bytes.as_slice()).map_err(|error| Error::broken(format!("not a SentencePiece model: {error}")))
 }

@@ -1,12 +1,10 @@
 //! Special tokens, the padding token and the length, from `tokenizer_config.json` and `special_tokens_map.json`. Files
 //! only; nothing is tokenized here.
 
-use std::path::Path;
-
 use serde_json::{Map, Value};
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::broken;
+use super::{TokenizerSource, broken};
 use crate::{Error, Result};
 
 /// CLIP's context. Files that say nothing, or transformers' "very large integer", mean this.
@@ -37,9 +35,9 @@ pub struct Settings {
 
 impl Settings {
     /// Reads both files; a missing one says nothing.
-    pub fn read(folder: &Path) -> Result<Self> {
-        let config = object(folder, "tokenizer_config.json")?;
-        let map = object(folder, "special_tokens_map.json")?;
+    pub fn read(source: &TokenizerSource) -> Result<Self> {
+        let config = object(source, "tokenizer_config.json")?;
+        let map = object(source, "special_tokens_map.json")?;
         right_side(&config)?;
         let token = |key: &str, default: &str| -> Result<AddedToken> {
             // The map is the older place; transformers lets the config win where both speak.
@@ -96,9 +94,9 @@ pub struct T5Settings {
 }
 
 /// Reads both files of a T5 tokenizer; a missing one says nothing.
-pub fn t5(folder: &Path) -> Result<T5Settings> {
-    let config = object(folder, "tokenizer_config.json")?;
-    let map = object(folder, "special_tokens_map.json")?;
+pub fn t5(source: &TokenizerSource) -> Result<T5Settings> {
+    let config = object(source, "tokenizer_config.json")?;
+    let map = object(source, "special_tokens_map.json")?;
     right_side(&config)?;
     let token = |key: &str, default: &str| -> Result<String> {
         let value = [&config, &map].into_iter().filter_map(|file| file.get(key)).find(|value| !value.is_null());
@@ -131,13 +129,11 @@ fn right_side(config: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-fn object(folder: &Path, name: &str) -> Result<Map<String, Value>> {
-    let path = folder.join(name);
-    if !path.is_file() {
-        return Ok(Map::new());
+fn object(source: &TokenizerSource, name: &str) -> Result<Map<String, Value>> {
+    match source.file(name)? {
+        None => Ok(Map::new()),
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| Error::broken(format!("{name}: {error}"))),
     }
-    let bytes = std::fs::read(&path).map_err(|error| Error::broken(format!("{name}: {error}")))?;
-    serde_json::from_slice(&bytes).map_err(|error| Error::broken(format!("{name}: {error}")))
 }
 
 /// A token as text or as an object.

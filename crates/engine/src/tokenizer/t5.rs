@@ -1,15 +1,13 @@
 //! Prompts to token ids, as transformers' `T5Tokenizer` does it: a unigram model over pieces of words. What does not
 //! fit is cut off and handed back.
 
-use std::path::Path;
-
 use tokenizers::utils::truncation::TruncationDirection;
 use tokenizers::{PostProcessor, Tokenizer};
 
-use super::{Encoded, broken, sentencepiece, special};
+use super::{Encoded, TokenizerSource, broken, sentencepiece, special};
 use crate::{Error, Result};
 
-/// A T5 tokenizer folder of a diffusers pipeline.
+/// T5's tokenizer.
 #[derive(Debug)]
 pub struct T5Tokenizer {
     tokenizer: Tokenizer,
@@ -19,21 +17,21 @@ pub struct T5Tokenizer {
 }
 
 impl T5Tokenizer {
-    /// Opens a folder that has `tokenizer.json` or `spiece.model`; where it has both, the first, as transformers does.
-    pub fn open(folder: &Path) -> Result<Self> {
-        Self::open_inner(folder)
-            .map_err(|error| error.within(folder.file_name().unwrap_or(folder.as_os_str()).display()))
+    /// Opens a folder that has `tokenizer.json` or `spiece.model`; where it has both, the first, as transformers does. Or
+    /// opens the one that ships with the engine.
+    pub fn open(source: impl Into<TokenizerSource>) -> Result<Self> {
+        let source = source.into();
+        Self::open_inner(&source).map_err(|error| error.within(source.place()))
     }
 
-    fn open_inner(folder: &Path) -> Result<Self> {
-        let settings = special::t5(folder)?;
-        let [whole, pieces] = ["tokenizer.json", "spiece.model"].map(|name| folder.join(name));
-        let mut tokenizer = if whole.is_file() {
-            Tokenizer::from_file(whole).map_err(|error| broken("tokenizer.json", &error))?
-        } else if pieces.is_file() {
+    fn open_inner(source: &TokenizerSource) -> Result<Self> {
+        let settings = special::t5(source)?;
+        let mut tokenizer = if let Some(whole) = source.file("tokenizer.json")? {
+            Tokenizer::from_bytes(whole).map_err(|error| broken("tokenizer.json", &error))?
+        } else if let Some(pieces) = source.file("spiece.model")? {
             sentencepiece::tokenizer(&pieces, &settings).map_err(|error| error.within("spiece.model"))?
         } else {
-            let message = format!("neither tokenizer.json nor spiece.model is in {}", folder.display());
+            let message = format!("neither tokenizer.json nor spiece.model is in {}", source.path());
             return Err(Error::broken(message).with_hint("copy one of them from the model's own repository"));
         };
         // A file may carry the truncation and padding of whoever saved it last; ours are the pipeline's.

@@ -10,6 +10,7 @@ use tch::{Device, Kind};
 
 use super::Scope;
 use super::weight::{self, Weight};
+use crate::adapters::OpenPatches;
 use crate::parts::{Part, PartTensor};
 use crate::{Error, Result};
 
@@ -20,12 +21,13 @@ pub struct WeightMap {
     component: String,
     tensors: HashMap<String, (PartTensor, Arc<Mmap>)>,
     taken: RefCell<HashSet<String>>,
+    patches: Option<OpenPatches>,
     device: Device,
     kind: Kind,
 }
 
 impl WeightMap {
-    /// Maps the files of a part.
+    /// Maps the files of a part, and those of the adapters that change it.
     pub fn of(part: &Part, device: Device, kind: Kind) -> Result<Self> {
         let mut maps = HashMap::new();
         let mut tensors = HashMap::new();
@@ -39,8 +41,9 @@ impl WeightMap {
             };
             tensors.insert(tensor.name.clone(), (tensor.clone(), map));
         }
+        let patches = part.patches.as_ref().map(|patches| patches.open(device)).transpose()?;
         let taken = RefCell::default();
-        Ok(Self { component: part.name.clone(), tensors, taken, device, kind })
+        Ok(Self { component: part.name.clone(), tensors, taken, patches, device, kind })
     }
 
     /// The names that begin at the root.
@@ -86,7 +89,15 @@ impl WeightMap {
             )));
         }
         self.taken.borrow_mut().insert(name.to_owned());
-        weight::read(map, tensor, self.kind, self.device).map_err(|e| e.within(&self.component))
+        let read = |kind| weight::read(map, tensor, kind, self.device);
+        match self.patches.as_ref().filter(|patches| patches.touch(name)) {
+            None => read(self.kind),
+            // In single precision, and rounded once.
+            Some(patches) => read(Kind::Float)
+                .and_then(|base| patches.apply(name, &base))
+                .and_then(|patched| Ok(Weight::own(patched.f_totype(self.kind)?))),
+        }
+        .map_err(|e| e.within(&self.component))
     }
 
     /// A sentence about tensors that no part of the model took, unless `known` explains all of them.

@@ -42,7 +42,7 @@ fn part(file: TensorFile) -> Part {
         form: Form::Whole,
     };
     let tensors = file.tensors.iter().map(whole).collect();
-    Part { name: "unet".to_owned(), class: String::new(), config: Map::new(), tensors }
+    Part { name: "unet".to_owned(), class: String::new(), config: Map::new(), tensors, patches: None }
 }
 
 fn open(file: TensorFile, kind: Kind) -> WeightMap {
@@ -81,10 +81,16 @@ fn types_are_converted() {
     let half: Vec<u8> = [0x3e00_u16, 0xc000].iter().flat_map(|bits| bits.to_le_bytes()).collect();
     let brain: Vec<u8> = [0x3fc0_u16, 0xc000].iter().flat_map(|bits| bits.to_le_bytes()).collect();
     let double: Vec<u8> = [1.5_f64, -2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
-    let tensors: [(&str, &str, &[i64], &[u8]); 3] =
-        [("d", "F64", &[2], &double), ("h", "F16", &[2], &half), ("b", "BF16", &[2], &brain)];
+    // And in the two floats of a byte.
+    let tensors: [(&str, &str, &[i64], &[u8]); 5] = [
+        ("d", "F64", &[2], &double),
+        ("h", "F16", &[2], &half),
+        ("b", "BF16", &[2], &brain),
+        ("e4", "F8_E4M3", &[2], &[0x3c, 0xc0]),
+        ("e5", "F8_E5M2", &[2], &[0x3e, 0xc0]),
+    ];
     let map = open(write(&folder.path().join("a.safetensors"), &tensors, 0), Kind::Float);
-    for name in ["d", "h", "b"] {
+    for name in ["d", "h", "b", "e4", "e5"] {
         assert_eq!(*map.root().tensor(name, &[2]).unwrap(), Tensor::from_slice(&[1.5_f32, -2.0]), "{name}");
     }
 }
@@ -104,7 +110,7 @@ fn refusals_name_component_tensor_and_shapes() {
     );
     assert_eq!(refused("a", "bias", &[2]), "unet: tensor a.bias of shape [2] is missing from the weights");
     let error = map.root().tensor("n", &[1]).map(|_| ()).unwrap_err().to_string();
-    assert_eq!(error, "unet: tensor n is stored as I64; F64, F32, F16 and BF16 can be used");
+    assert_eq!(error, "unet: tensor n is stored as I64; F64, F32, F16, BF16 and F8 can be used");
 }
 
 #[test]
@@ -144,12 +150,13 @@ fn a_tensor_may_be_a_part_of_what_is_written() {
             let mut tensor = PartTensor { form, ..whole.clone() };
             tensor.info.strides = strides;
             let part =
-                Part { name: "unet".to_owned(), class: String::new(), config: Map::new(), tensors: vec![tensor] };
+                Part { name: "unet".to_owned(), class: String::new(), config: Map::new(), tensors: vec![tensor], patches: None };
             let weight = WeightMap::of(&part, Device::Cpu, Kind::Float).unwrap().root().tensor("w", shape).unwrap();
             assert!(weight.is_contiguous());
             Vec::<f32>::try_from(weight.flatten(0, -1)).unwrap()
         };
         assert_eq!(taken(Form::Rows(1..3), None, &[2, 2]), [3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(taken(Form::Joined(vec![2..3, 0..2]), None, &[3, 2]), [5.0, 6.0, 1.0, 2.0, 3.0, 4.0]);
         assert_eq!(taken(Form::Transposed, None, &[2, 3]), [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
         assert_eq!(taken(Form::Reshaped(vec![6, 1]), None, &[6, 1]), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(taken(Form::Whole, Some(vec![1, 3]), &[3, 2]), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);

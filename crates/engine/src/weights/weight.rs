@@ -3,12 +3,12 @@
 //! The only unsafe code of the engine: libtorch is given a pointer into a read-only mapping of the file.
 
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::Arc;
 
 use easel_catalog::{TensorFile, TensorInfo, TensorType};
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use tch::{Device, Kind, Tensor};
 
 use crate::parts::{Form, PartTensor};
@@ -25,11 +25,28 @@ pub struct Weight {
     mapping: Option<Arc<Mmap>>,
 }
 
+impl Weight {
+    /// A tensor that lies in no file.
+    pub(super) fn own(tensor: Tensor) -> Self {
+        Self { tensor, mapping: None }
+    }
+}
+
 impl Deref for Weight {
     type Target = Tensor;
 
     fn deref(&self) -> &Tensor {
         &self.tensor
+    }
+}
+
+/// What nobody looks at any more need not stay in memory while other tensors of the file are in use.
+impl Drop for Weight {
+    fn drop(&mut self) {
+        if let (Some(mapping), Ok(kind)) = (&self.mapping, self.tensor.f_kind()) {
+            let start = self.tensor.data_ptr().addr().wrapping_sub(mapping.as_ptr().addr());
+            forget(mapping, start, self.tensor.numel().saturating_mul(kind.elt_size_in_bytes()));
+        }
     }
 }
 
@@ -139,21 +156,40 @@ pub(super) fn read(mapping: &Arc<Mmap>, tensor: &PartTensor, kind: Kind, device:
     let shaped = shaped(&whole, &tensor.form)?;
     if stored == kind && device == Device::Cpu {
         // Contiguous as the layers expect; a copy only where it is not.
-        let in_place = shaped.is_contiguous();
+        let in_place = shaped.is_contiguous() && !matches!(tensor.form, Form::Joined(_));
         let tensor = shaped.f_contiguous()?;
         return Ok(Weight { tensor, mapping: (aligned && in_place).then(|| Arc::clone(mapping)) });
     }
     // To the device first: a GPU converts faster than the CPU, and fewer bytes travel when it widens.
     let tensor = shaped.f_to_device_(device, stored, false, false)?.f_totype(kind)?.f_contiguous()?;
+    if let Ok(start) = usize::try_from(info.offset) {
+        forget(mapping, start, bytes.len());
+    }
     Ok(Weight { tensor, mapping: None })
+}
+
+/// Lets go of the pages of a mapping, which stay in the system's cache: half a model in half precision would otherwise be
+/// in memory twice while it is opened.
+#[expect(unsafe_code, reason = "some mappings would lose what was written to them: see the comment")]
+fn forget(mapping: &Mmap, start: usize, len: usize) {
+    if start.checked_add(len).is_none_or(|end| end > mapping.len()) || len == 0 {
+        return;
+    }
+    // SAFETY: the range lies in the mapping, which is of a file and never written to: pages that are looked at again,
+    // also by the tensors that share the first and the last of them, are read again with the same bytes. That it fails
+    // changes nothing but the memory that is held.
+    let _ = unsafe { mapping.unchecked_advise_range(UncheckedAdvice::DontNeed, start, len) };
 }
 
 /// What of a tensor that is written is meant, as a view of it.
 fn shaped(whole: &Tensor, form: &Form) -> Result<Tensor> {
     let number = |n: u64| i64::try_from(n).map_err(|_| Error::broken("a tensor's shape is too large"));
+    let rows =
+        |rows: &Range<u64>| Ok(whole.f_narrow(0, number(rows.start)?, number(rows.end.saturating_sub(rows.start))?)?);
     Ok(match form {
         Form::Whole => whole.shallow_clone(),
-        Form::Rows(rows) => whole.f_narrow(0, number(rows.start)?, number(rows.end.saturating_sub(rows.start))?)?,
+        Form::Rows(range) => rows(range)?,
+        Form::Joined(ranges) => Tensor::f_cat(&ranges.iter().map(rows).collect::<Result<Vec<_>>>()?, 0)?,
         Form::Transposed => whole.f_transpose(0, 1)?,
         Form::Reshaped(shape) => {
             let shape = shape.iter().map(|&n| number(n)).collect::<Result<Vec<_>>>()?;
@@ -199,9 +235,11 @@ fn kind_of(info: &TensorInfo) -> Result<Kind> {
         TensorType::F32 => Ok(Kind::Float),
         TensorType::F16 => Ok(Kind::Half),
         TensorType::BF16 => Ok(Kind::BFloat16),
+        TensorType::F8E4M3 => Ok(Kind::Float8e4m3fn),
+        TensorType::F8E5M2 => Ok(Kind::Float8e5m2),
         other => {
             let name = &info.name;
-            Err(Error::broken(format!("tensor {name} is stored as {other}; F64, F32, F16 and BF16 can be used")))
+            Err(Error::broken(format!("tensor {name} is stored as {other}; F64, F32, F16, BF16 and F8 can be used")))
         }
     }
 }

@@ -34,5 +34,11 @@ pub fn encoder_part(vae: &Part) -> Part {
 
 fn half(vae: &Part, is_in: impl Fn(&str) -> bool) -> Part {
     let tensors = vae.tensors.iter().filter(|tensor| is_in(&tensor.name)).cloned().collect();
-    Part { name: vae.name.clone(), class: vae.class.clone(), config: vae.config.clone(), tensors }
+    Part {
+        name: vae.name.clone(),
+        class: vae.class.clone(),
+        config: vae.config.clone(),
+        tensors,
+        patches: vae.patches.clone(),
+    }
 }

@@ -23,7 +23,8 @@ impl Tiling {
     }
 }
 
-/// Tiles of one picture, or of its latents.
+/// Tiles of one picture, or of its latents. They begin at whole latents, whatever was asked for: between them nothing could
+/// be put together again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tiles {
     /// Side of what goes in.
@@ -39,26 +40,26 @@ pub(super) struct Tiles {
 impl Tiles {
     /// The tiles of latents that are decoded; `None` where they fit into one.
     pub(super) fn of_latents(tiling: Tiling, config: &VaeConfig, latents: &Tensor) -> Option<Self> {
-        let latent = (tiling.tile / i64::from(config.scale_factor())).max(1);
-        Self::of(tiling, latent, tiling.tile).filter(|tiles| tiles.divide(latents))
+        Self::of(tiling, config, 1, i64::from(config.scale_factor())).filter(|tiles| tiles.divide(latents))
     }
 
     /// The tiles of a picture that is encoded; `None` where it fits into one.
     pub(super) fn of_picture(tiling: Tiling, config: &VaeConfig, picture: &Tensor) -> Option<Self> {
-        let latent = (tiling.tile / i64::from(config.scale_factor())).max(1);
-        Self::of(tiling, tiling.tile, latent).filter(|tiles| tiles.divide(picture))
+        Self::of(tiling, config, i64::from(config.scale_factor()), 1).filter(|tiles| tiles.divide(picture))
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        reason = "sides; rounded down as in diffusers"
-    )]
-    fn of(tiling: Tiling, side: i64, side_out: i64) -> Option<Self> {
+    /// `input` and `output` are what a latent counts, in what goes in and in what comes out.
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "sides; rounded down as in diffusers")]
+    fn of(tiling: Tiling, config: &VaeConfig, input: i64, output: i64) -> Option<Self> {
+        let side = tiling.tile / i64::from(config.scale_factor());
         let stride = (side as f64 * (1.0 - tiling.overlap)) as i64;
-        let fade = (side_out as f64 * tiling.overlap) as i64;
-        let kept = side_out - fade;
-        (stride > 0 && kept > 0).then_some(Self { side, stride, fade, kept })
+        let is_sound = side > 0 && stride > 0 && stride <= side;
+        is_sound.then_some(Self {
+            side: side * input,
+            stride: stride * input,
+            fade: (side - stride) * output,
+            kept: stride * output,
+        })
     }
 
     fn divide(&self, input: &Tensor) -> bool {
@@ -89,9 +90,7 @@ impl Tiles {
                     made = fade(left, &made, 3, self.fade)?;
                 }
                 let (_, _, rows, columns) = made.size4()?;
-                row.push(
-                    made.f_narrow(2, 0, self.kept.min(rows))?.f_narrow(3, 0, self.kept.min(columns))?.f_contiguous()?,
-                );
+                row.push(made.f_narrow(2, 0, self.kept.min(rows))?.f_narrow(3, 0, self.kept.min(columns))?.f_contiguous()?);
                 // Copies, or the whole tile would stay.
                 edges.push(end(&made, 2, self.fade)?.copy());
                 left = Some(end(&made, 3, self.fade)?.copy());

@@ -1,0 +1,69 @@
+//! Adapters in every spelling, fused as diffusers and PEFT fuse them: every parameter of every component, and what is refused.
+//!
+//! `docs/ADAPTERS.md` says which spelling is which; `tools/parity/loras.py` writes the fixtures.
+
+mod lora_support;
+
+use std::collections::BTreeMap;
+
+use lora_support::{Case, cases, difference, plain, read, set, tensors};
+use tch::Kind;
+
+/// A fused weight.
+const MERGED: f64 = 1e-6;
+/// A sum over a tensor, relative to the sum of what it is made of: where every number is within [`MERGED`] it is far below.
+const SUM: f64 = 2e-7;
+
+/// Every parameter of a case against what was recorded.
+fn check(case: &Case) -> (f64, usize) {
+    let expected = read(&lora_support::fixtures().join("adapters").join(format!("{}.safetensors", case.name)));
+    let set = set(case);
+    let (mut furthest, mut whole, mut changed) = (0.0_f64, 0, 0);
+    for part in &lora_support::model(&case.family).parts {
+        let sums = case.sums.get(&part.name).cloned().unwrap_or_default();
+        let sums: BTreeMap<_, _> = sums.iter().map(|(name, sums)| (plain(name), sums)).collect();
+        let (before, after) = (tensors(part, Kind::Float), tensors(&set.patched(part), Kind::Float));
+        let mut found = 0;
+        for (name, ours) in &after {
+            let place = format!("{}: {}.{name}", case.name, part.name);
+            let Some([sum, squares]) = sums.get(plain(name)) else {
+                assert_eq!(ours, &before[name], "{place} must not change");
+                continue;
+            };
+            found += 1;
+            let wide = ours.to_kind(Kind::Double);
+            for (ours, theirs, size) in [
+                (wide.sum(Kind::Double), *sum, wide.abs().sum(Kind::Double)),
+                (wide.square().sum(Kind::Double), *squares, wide.square().sum(Kind::Double)),
+            ] {
+                let off = (ours.double_value(&[]) - theirs).abs() / size.double_value(&[]);
+                assert!(off <= SUM, "{place}: a sum is off by {off:.1e}");
+            }
+            let full = [name.as_str(), plain(name)].iter().find_map(|name| {
+                expected.get(&format!("{}.{name}", part.name)).or_else(|| expected.get(&format!("{}.text_model.{name}", part.name)))
+            });
+            if let Some(theirs) = full {
+                whole += 1;
+                furthest = furthest.max(difference(ours, theirs));
+            }
+        }
+        assert_eq!(found, sums.len(), "{}: parameters of {} that were to change", case.name, part.name);
+        changed += found;
+    }
+    assert_eq!(whole, expected.len(), "{}: parameters that are stored whole", case.name);
+    (furthest, changed)
+}
+
+/// Every spelling and kind, alone and in stacks.
+#[test]
+fn fused_weights_are_those_of_diffusers() {
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let (furthest, changed) = check(&case);
+        println!("{:28} {changed:4} parameters, furthest {furthest:.1e} of {MERGED:.0e}", case.name);
+        if furthest.is_nan() || furthest > MERGED {
+            wrong.push(case.name);
+        }
+    }
+    assert!(wrong.is_empty(), "too far from diffusers: {wrong:?}");
+}
