@@ -292,10 +292,11 @@ async fn the_declared_models_are_used_from_the_files_that_people_have() {
     assert_eq!(installed, ["juggernaut_xi", "lightning_4step", "shapes"]);
 
     for (model, steps) in [("local/lightning_4step", 4), ("local/juggernaut_xi", 3)] {
-        let answer = easel.generate(&json!({
-            "prompt": PROMPT, "model": model, "steps": steps, "size": "64x64", "seed": 5, "cache": "never",
-        }))
-        .await;
+        let answer = easel
+            .generate(&json!({
+                "prompt": PROMPT, "model": model, "steps": steps, "size": "64x64", "seed": 5, "cache": "never",
+            }))
+            .await;
         assert_eq!(answer.status, 200, "{model}: {}", answer.body);
         assert_eq!(answer.body["ignored"], json!([]), "{model}");
         assert_eq!(answer.body["images"][0]["width"], 64);

@@ -5,6 +5,7 @@
 //! | route | body | answer |
 //! |---|---|---|
 //! | `GET /v1/status` | – | 200, [`Status`] |
+//! | `POST /v1/unload` | [`Unload`] | 200, [`Unloaded`] |
 //! | `POST /v1/generate` | [`GenerateJob`] | 200, `application/x-ndjson`: one [`Event`] a line; or 4xx/5xx with an [`EngineError`] before the first event |
 //!
 //! A stream ends with exactly one [`Event::Done`] or [`Event::Failed`]; a stream that ends otherwise was cut off.
@@ -22,7 +23,7 @@ pub use event::{Event, Timings};
 pub use job::{GenerateJob, InputImage, Lora, Options};
 pub use schedulers::{nearest_schedulers, scheduler_keys, scheduler_names};
 pub use source::{Dtype, ModelSource, PipelineKind};
-pub use status::{DeviceStatus, LoadedModel, Status};
+pub use status::{ComponentState, ComponentStatus, DeviceStatus, LoadedModel, MemoryStatus, Status, Unload, Unloaded};
 
 /// The version of this vocabulary. Gateway and engine refuse each other when it differs.
 pub const PROTOCOL: u32 = 2;

@@ -32,7 +32,7 @@ macro_rules! fixture {
 
             #[test]
             fn pictures() {
-                Fixture::committed($folder).check_pictures(&["text"]).finish(concat!($folder, ": pictures"));
+                Fixture::committed($folder).check_pictures().finish(concat!($folder, ": pictures"));
             }
 
             #[test]
@@ -162,7 +162,7 @@ fn random_configs() {
     for folder in folders {
         let fixture = Fixture::read(&folder);
         for report in
-            [fixture.check_texts(), fixture.check_transformer(), fixture.check_vae(), fixture.check_pictures(&["text"])]
+            [fixture.check_texts(), fixture.check_transformer(), fixture.check_vae(), fixture.check_pictures()]
         {
             for line in report.lines {
                 println!("{}: {line}", fixture.name());

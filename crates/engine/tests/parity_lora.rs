@@ -40,7 +40,9 @@ fn check(case: &Case) -> (f64, usize) {
                 assert!(off <= SUM, "{place}: a sum is off by {off:.1e}");
             }
             let full = [name.as_str(), plain(name)].iter().find_map(|name| {
-                expected.get(&format!("{}.{name}", part.name)).or_else(|| expected.get(&format!("{}.text_model.{name}", part.name)))
+                expected
+                    .get(&format!("{}.{name}", part.name))
+                    .or_else(|| expected.get(&format!("{}.text_model.{name}", part.name)))
             });
             if let Some(theirs) = full {
                 whole += 1;

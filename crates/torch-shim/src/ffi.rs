@@ -25,11 +25,7 @@ unsafe extern "C" {
         dimensions: usize,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
-    pub(crate) fn easel_shim_contiguous(
-        tensor: *const C_tensor,
-        format: i32,
-        out: *mut *mut C_tensor,
-    ) -> *mut c_char;
+    pub(crate) fn easel_shim_contiguous(tensor: *const C_tensor, format: i32, out: *mut *mut C_tensor) -> *mut c_char;
     pub(crate) fn easel_shim_is_contiguous(tensor: *const C_tensor, format: i32, out: *mut bool) -> *mut c_char;
     pub(crate) fn easel_shim_set_attention(flash: bool, math: bool) -> *mut c_char;
     pub(crate) fn easel_shim_attention(flash: *mut bool, math: *mut bool) -> *mut c_char;

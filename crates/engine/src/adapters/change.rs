@@ -154,7 +154,11 @@ impl Change {
     pub fn size(&self) -> Result<(i64, i64), String> {
         match self {
             Self::LowRank { up, down, core: None } => {
-                if up.inner() == down.dim(0) { Ok((up.dim(0), down.inner())) } else { Err(unfit(&[up, down])) }
+                if up.inner() == down.dim(0) {
+                    Ok((up.dim(0), down.inner()))
+                } else {
+                    Err(unfit(&[up, down]))
+                }
             }
             Self::LowRank { up, down, core: Some(core) } => {
                 let fits = up.inner() == core.dim(0) && core.dim(1) == down.dim(0);

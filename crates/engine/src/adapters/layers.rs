@@ -66,9 +66,9 @@ pub fn spoken(name: &str) -> Spoken<'_> {
         name = inner;
     }
     let found = |table: &[(&str, &'static [&'static str])], spelling| {
-        table.iter().find_map(|(prefix, components)| {
-            Some(Spoken { components, spelling, layer: name.strip_prefix(prefix)? })
-        })
+        table
+            .iter()
+            .find_map(|(prefix, components)| Some(Spoken { components, spelling, layer: name.strip_prefix(prefix)? }))
     };
     let spoken = found(&JOINED, Spelling::Joined).or_else(|| found(&DOTTED, Spelling::Dotted));
     let mut spoken = spoken.unwrap_or(Spoken { components: ANY, spelling: Spelling::Dotted, layer: name });

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::change::{self, Change, Stored};
+use super::family;
 use super::file::{AdapterFile, Pieces};
 use super::layers::{self, DENOISER, Spelling};
 use super::names::{Names, Place};
 use super::patches::{Magnitude, Patch};
 use super::piece::Piece;
 use super::report::{MatchReport, MatchedLayer, Unmatched};
-use super::family;
 use crate::{Error, Result};
 
 /// The components of a model by name, with the names of their layers.
@@ -107,7 +107,8 @@ fn target_of<'a>(name: &str, pieces: &Pieces<'_>, components: &'a Components) ->
         };
         let Some(place) = place else { continue };
         let target = Target { component, names, place };
-        let fits = change::read(pieces).ok().flatten().is_none_or(|(change, _)| target.split(&change, "weight").is_ok());
+        let fits =
+            change::read(pieces).ok().flatten().is_none_or(|(change, _)| target.split(&change, "weight").is_ok());
         if fits {
             return Some(target);
         }
@@ -293,14 +294,20 @@ impl Matching<'_> {
         if fits {
             return Ok(());
         }
-        Err(self.misfit(name, &format!("its magnitudes have shape {:?}, the layer has {outputs} rows", magnitude.stored.shape)))
+        Err(self.misfit(
+            name,
+            &format!("its magnitudes have shape {:?}, the layer has {outputs} rows", magnitude.stored.shape),
+        ))
     }
 
     /// A layer that is in the model but does not fit.
     fn misfit(&self, name: &str, reason: &str) -> Error {
         let made_for = self.family.map(|family| format!("; the adapter was made for {family}")).unwrap_or_default();
-        Error::invalid(format!("adapter {}: {name} does not fit the model: {reason}{made_for}", self.file.path().display()))
-            .with_hint("use an adapter that was made for this model's family")
+        Error::invalid(format!(
+            "adapter {}: {name} does not fit the model: {reason}{made_for}",
+            self.file.path().display()
+        ))
+        .with_hint("use an adapter that was made for this model's family")
     }
 
     /// An adapter none of whose layers the model has.

@@ -106,13 +106,7 @@ fn own_rows(change: &Tensor, patch: &Patch) -> Result<Tensor> {
 }
 
 /// The weight with its rows (or, as LyCORIS may have it, its columns) as long as the magnitudes say.
-fn renormed(
-    weight: &Tensor,
-    magnitude: &Magnitude,
-    patch: &Patch,
-    file: &WeightMap,
-    shape: &[i64],
-) -> Result<Tensor> {
+fn renormed(weight: &Tensor, magnitude: &Magnitude, patch: &Patch, file: &WeightMap, shape: &[i64]) -> Result<Tensor> {
     let wanted = read(&magnitude.stored, file)?;
     if !magnitude.by_input {
         let wanted = own_rows(&wanted.f_reshape([-1, 1])?, patch)?;

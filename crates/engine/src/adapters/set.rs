@@ -1,5 +1,6 @@
 //! A stack of adapters on a model: opened, matched, and ready to change its components.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -73,9 +74,13 @@ impl AdapterSet {
         self.patches.get(component)
     }
 
-    /// The component with the changes: another part, which shares with the first what is not changed.
-    pub fn patched(&self, part: &Part) -> Part {
-        Part { patches: self.patches_for(&part.name).cloned(), ..part.clone() }
+    /// The component with the changes: another part, which shares with the first what is not changed; the same where
+    /// nothing is.
+    pub fn patched<'a>(&self, part: &'a Part) -> Cow<'a, Part> {
+        match self.patches_for(&part.name) {
+            Some(patches) => Cow::Owned(Part { patches: Some(Arc::clone(patches)), ..part.clone() }),
+            None => Cow::Borrowed(part),
+        }
     }
 
     /// How each adapter meets the model, in the order of the stack.

@@ -133,8 +133,10 @@ pub(super) struct Generate {
 }
 
 #[derive(Debug, ArgGroup)]
-#[command(after_help = "Routes: GET /v1/status, POST /v1/generate (answers with one JSON event a line). Try:
-  curl --unix-socket /run/user/1000/easel/engine.sock http://engine/v1/status")]
+#[command(
+    after_help = "Routes: GET /v1/status, POST /v1/generate (answers with one JSON event a line), POST /v1/unload. Try:
+  curl --unix-socket /run/user/1000/easel/engine.sock http://engine/v1/status"
+)]
 pub(super) struct Serve {
     /// The socket to serve on. Only this user can use it; its folder is made, for this user only, if it is not there.
     #[arg(long, value_name = "PATH")]
@@ -145,6 +147,16 @@ pub(super) struct Serve {
     /// Processor threads for one operation; libtorch's own choice when left out.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,
+    /// How much of a device's memory may be used: `cpu=8GiB`, `cuda:0=20GiB`. Can be given for several devices; without it,
+    /// what is free.
+    #[arg(long, value_name = "DEVICE=SIZE", value_parser = parse_memory)]
+    pub(super) memory: Vec<(DeviceName, u64)>,
+    /// A folder in which to keep what was learnt of model files (digests); it can be deleted at any time.
+    #[arg(long, value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
+    /// Put jobs that wait for the same model, size, steps, scheduler and guidance together, up to so many pictures at once.
+    #[arg(long, value_name = "PICTURES", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(super) max_batch: u16,
     /// Stop when standard input ends: so that no engine outlives the process that started it.
     #[arg(long)]
     pub(super) exit_with_stdin: bool,
@@ -188,4 +200,54 @@ fn parse_device(text: &str) -> Result<DeviceName, String> {
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// `cpu=8GiB`.
+fn parse_memory(text: &str) -> Result<(DeviceName, u64), String> {
+    let (device, size) = text.rsplit_once('=').ok_or_else(|| format!("`{text}` is not DEVICE=SIZE"))?;
+    Ok((parse_device(device)?, parse_size(size)?))
+}
+
+/// A number of bytes: whole, or with a unit of 1024 (`KiB`, `MiB`, `GiB`, `TiB`) or of 1000 (`kB`, `MB`, `GB`, `TB`).
+fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit: f64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kib" | "k" => 1024.0,
+        "mib" | "m" => 1024.0 * 1024.0,
+        "gib" | "g" => 1024.0 * 1024.0 * 1024.0,
+        "tib" | "t" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        _ => return Err(format!("`{text}` is not a size; write 8GiB, 500MiB or a number of bytes")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("`{text}` is not a size; write 8GiB"))?;
+    let bytes = number * unit;
+    if !(1.0..1e18).contains(&bytes) {
+        return Err(format!("`{text}` is not a size that memory has"));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range above")]
+    let bytes = bytes as u64;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse_memory, parse_size};
+    use crate::worker::DeviceName;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_memory("cpu=8GiB"), Ok((DeviceName::Cpu, 8 << 30)));
+        assert_eq!(parse_memory("cuda:1=1.5g"), Ok((DeviceName::Cuda(1), 3 << 29)));
+        assert_eq!(parse_size("2 MB"), Ok(2_000_000));
+        assert_eq!(parse_size("4096"), Ok(4096));
+        for wrong in ["cpu", "cpu=", "cpu=8 cats", "cpu=-1", "cpu=0", "cpu=1e5GiB", "warp=8GiB", "=8GiB"] {
+            assert!(parse_memory(wrong).is_err(), "{wrong}");
+        }
+    }
 }

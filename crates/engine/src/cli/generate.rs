@@ -125,11 +125,7 @@ fn job(args: &Generate) -> Result<GenerateJob> {
         mask,
         strength: args.strength,
         mask_padding: args.mask_padding,
-        options: Options {
-            clip_skip: args.clip_skip,
-            guidance_rescale: args.guidance_rescale,
-            ..Options::default()
-        },
+        options: Options { clip_skip: args.clip_skip, guidance_rescale: args.guidance_rescale, ..Options::default() },
         dtype: args.dtype.map(Into::into),
         device: args.device.map(|device| device.to_string()),
         ..GenerateJob::new(ModelSource::whole(&args.model, kind), &args.prompt)
@@ -214,9 +210,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 
 fn print_made(args: &Generate, made: &Made) {
     let Made { pictures, warnings, timings } = made;
-    let object = |Written { path, seed, width, height }: &Written| {
-        json!({ "path": path, "seed": seed, "width": width, "height": height })
-    };
+    let object = |Written { path, seed, width, height }: &Written| json!({ "path": path, "seed": seed, "width": width, "height": height });
     if args.json {
         let mut printed = match pictures.as_slice() {
             [picture] => object(picture),

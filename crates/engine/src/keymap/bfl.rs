@@ -66,10 +66,8 @@ pub(super) fn map(names: &Shapes) -> Vec<Mapped> {
 }
 
 fn double(name: &str, target: &str, inner: &str, rows: u64, plan: &mut Vec<Mapped>) {
-    let fused = [
-        ("img_attn.qkv.", ["to_q", "to_k", "to_v"]),
-        ("txt_attn.qkv.", ["add_q_proj", "add_k_proj", "add_v_proj"]),
-    ];
+    let fused =
+        [("img_attn.qkv.", ["to_q", "to_k", "to_v"]), ("txt_attn.qkv.", ["add_q_proj", "add_k_proj", "add_v_proj"])];
     for (from, projections) in fused {
         if let Some(part) = inner.strip_prefix(from) {
             let third = rows / 3;

@@ -11,11 +11,11 @@ pub(super) fn map(names: &Shapes) -> Vec<Mapped> {
             return Some(name.to_owned());
         }
         let inner = name.strip_prefix("text_model.").unwrap_or(name);
-        let is_ours = ["embeddings.", "encoder.layers.", "final_layer_norm."].iter().any(|place| inner.starts_with(place));
+        let is_ours =
+            ["embeddings.", "encoder.layers.", "final_layer_norm."].iter().any(|place| inner.starts_with(place));
         is_ours.then(|| format!("text_model.{inner}"))
     };
-    let mut plan: Vec<Mapped> =
-        names.keys().filter_map(|name| Some(Mapped::whole(target(name)?, name))).collect();
+    let mut plan: Vec<Mapped> = names.keys().filter_map(|name| Some(Mapped::whole(target(name)?, name))).collect();
     // SGM keeps the projection of an encoder in transformers' names as OpenCLIP does: turned over, and not a layer.
     if names.contains_key("text_projection") && !names.contains_key("text_projection.weight") {
         plan.push(Mapped::new("text_projection.weight", "text_projection", crate::parts::Form::Transposed));

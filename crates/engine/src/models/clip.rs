@@ -173,6 +173,23 @@ impl Network for ClipText {
         Self::open(weights, ClipConfig::read(&part.name, &part.class, &part.config)?)
     }
 
+    /// An end of text that is the last of the vocabulary is the highest id, which is what the legacy id means.
+    fn settings(part: &Part) -> Result<String> {
+        let config = ClipConfig::read(&part.name, &part.class, &part.config)?;
+        let last = config.eos_token_id == config.vocab_size - 1;
+        let eos_token_id = if last { LEGACY_EOS } else { config.eos_token_id };
+        Ok(format!("{:?}", ClipConfig { eos_token_id, unread: Vec::new(), ..config }))
+    }
+
+    /// Newer transformers leave out the prefix, and position numbers are counted, not read. An encoder without a
+    /// projection has none, whatever its file holds.
+    fn role<'a>(part: &Part, name: &'a str) -> Option<&'a str> {
+        let role = name.strip_prefix("text_model.").unwrap_or(name);
+        let spare =
+            role.ends_with("position_ids") || (part.class == "CLIPTextModel" && role.starts_with("text_projection."));
+        (!spare).then_some(role)
+    }
+
     /// Old files carry the position numbers, and some a projection that their class does not use.
     fn is_known_spare(name: &str) -> bool {
         name.ends_with("position_ids") || name.starts_with("text_projection.")

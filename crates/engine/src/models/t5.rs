@@ -101,6 +101,23 @@ impl Network for T5Encoder {
         Self::open(weights, T5Config::read(&part.name, &part.class, &part.config)?)
     }
 
+    fn settings(part: &Part) -> Result<String> {
+        let config = T5Config::read(&part.name, &part.class, &part.config)?;
+        Ok(format!("{:?}", T5Config { unread: Vec::new(), ..config }))
+    }
+
+    fn role<'a>(part: &Part, name: &'a str) -> Option<&'a str> {
+        match name {
+            // The table goes by two names, and is written under either or both.
+            "encoder.embed_tokens.weight" => {
+                let twice = part.tensors.iter().any(|tensor| tensor.name == "shared.weight");
+                (!twice).then_some("shared.weight")
+            }
+            _ if name.starts_with("decoder.") || name.starts_with("lm_head.") => None,
+            _ => Some(name),
+        }
+    }
+
     /// The second name of the token table, and the decoder.
     fn is_known_spare(name: &str) -> bool {
         name == "encoder.embed_tokens.weight" || name.starts_with("decoder.") || name.starts_with("lm_head.")

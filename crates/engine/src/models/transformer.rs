@@ -145,10 +145,7 @@ enum Source {
     /// The picture itself: queries, keys and values are made of it.
     Picture(StackedLinear),
     /// The text, through the model's projection of this number; queries are made of the picture.
-    Text {
-        query: Linear,
-        number: usize,
-    },
+    Text { query: Linear, number: usize },
 }
 
 impl Attention {

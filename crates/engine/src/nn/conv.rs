@@ -48,11 +48,13 @@ impl Conv2d {
     ) -> Result<Self> {
         let weight = scope.tensor("weight", &[outputs, inputs, side, side])?;
         let bias = scope.tensor("bias", &[outputs])?;
-        let packs = scope.device() == Device::Cpu
-            && scope.kind() == Kind::Float
-            && inputs.saturating_mul(outputs).saturating_mul(side * side) >= WORTH_PACKING
-            && tch::utils::has_mkldnn();
-        let kernels = if packs { pack(&weight, inputs, stride, padding)? } else { Kernels::Plain(weight) };
+        let numbers = inputs.saturating_mul(outputs).saturating_mul(side * side);
+        let kernels = if packs(scope.device(), scope.kind(), numbers) {
+            scope.note_copy(&weight);
+            pack(&weight, inputs, stride, padding)?
+        } else {
+            Kernels::Plain(weight)
+        };
         Ok(Self { kernels, bias, stride, padding })
     }
 
@@ -66,6 +68,11 @@ impl Conv2d {
             }
         }
     }
+}
+
+/// Whether kernels of so many numbers are packed, and so are not used where they lie in their file.
+pub fn packs(device: Device, kind: Kind, numbers: i64) -> bool {
+    device == Device::Cpu && kind == Kind::Float && numbers >= WORTH_PACKING && tch::utils::has_mkldnn()
 }
 
 /// The same kernels in oneDNN's order, in memory of their own: the plain ones are let go.
@@ -113,7 +120,10 @@ mod tests {
                 let off = (furthest / largest).double_value(&[]);
                 // Where libtorch itself leaves small pictures to another library, the order of the sums is another one.
                 let same_library = batch > 1 || inputs * height * width > 20_480 || side > 3;
-                assert!(if same_library { off == 0.0 } else { off < 1e-6 }, "{inputs}→{outputs} {side} at {batch}×{height}×{width}: {off:e}");
+                assert!(
+                    if same_library { off == 0.0 } else { off < 1e-6 },
+                    "{inputs}→{outputs} {side} at {batch}×{height}×{width}: {off:e}"
+                );
                 assert_eq!((ours.kind(), ours.device()), (Kind::Float, Device::Cpu));
             }
         }

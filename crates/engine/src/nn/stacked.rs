@@ -109,7 +109,7 @@ mod tests {
                 tensors.push(PartTensor { name: format!("{name}.{what}"), file: Arc::clone(&file), info, form });
             }
         }
-        Part { name: "transformer".to_owned(), class: "Fused".to_owned(), config: Map::new(), tensors }
+        Part { name: "transformer".to_owned(), class: "Fused".to_owned(), config: Map::new(), tensors, patches: None }
     }
 
     fn open(part: &Part, each: i64, kind: Kind) -> StackedLinear {

@@ -27,15 +27,8 @@ pub(super) fn open(source: &ModelSource) -> Result<ModelParts> {
     let scheduler = places.scheduler()?;
     let denoiser = parts.iter().find(|part| part.name == "unet" || part.name == "transformer");
     let (class, settings) = places.about(denoiser);
-    let mut model = ModelParts {
-        pipeline: source.pipeline,
-        class,
-        settings,
-        scheduler,
-        parts,
-        tokenizers: Vec::new(),
-        warnings,
-    };
+    let mut model =
+        ModelParts { pipeline: source.pipeline, class, settings, scheduler, parts, tokenizers: Vec::new(), warnings };
     if !matches!(places.path, Place::Pipeline(_)) {
         whole(&model)?;
     }
@@ -50,7 +43,8 @@ fn whole(model: &ModelParts) -> Result<()> {
     // A refiner looks at the larger text encoder alone.
     let looks_at = |part: &Part| part.config.get("cross_attention_dim").and_then(Value::as_u64);
     let width = model.part("text_encoder_2").and_then(|part| part.config.get("hidden_size")).and_then(Value::as_u64);
-    let alone = model.pipeline == PipelineKind::Sdxl && width.is_some() && model.part("unet").and_then(looks_at) == width;
+    let alone =
+        model.pipeline == PipelineKind::Sdxl && width.is_some() && model.part("unet").and_then(looks_at) == width;
     for name in networks {
         if !(is_there(name) || alone && *name == "text_encoder") {
             return Err(model.missing(name));
@@ -71,7 +65,8 @@ impl<'a> Places<'a> {
             parts.insert(name.as_str(), place);
         }
         let path = Place::open(&source.path)?;
-        let base = source.base.as_deref().map(|path: &Path| Place::open(path).map_err(|e| e.within("base"))).transpose()?;
+        let base =
+            source.base.as_deref().map(|path: &Path| Place::open(path).map_err(|e| e.within("base"))).transpose()?;
         let places = Self { source, path, base, parts };
         places.check_kind()?;
         Ok(places)

@@ -102,8 +102,7 @@ impl ModelParts {
     }
 
     fn missing(&self, name: &str) -> Error {
-        Error::broken(format!("the model has no {name}, which a {} needs", self.class)).with_hint(format!(
-            "give a base model that has one, or a file or folder of its own as the part `{name}`"
-        ))
+        Error::broken(format!("the model has no {name}, which a {} needs", self.class))
+            .with_hint(format!("give a base model that has one, or a file or folder of its own as the part `{name}`"))
     }
 }

@@ -150,7 +150,8 @@ impl SingleFile {
         match section.network {
             Network::UNet => {
                 let pooled = self.pooled(pipeline);
-                let predicts_velocity = self.marks()?.velocity || self.is_second_and_predicts_velocity(section, names)?;
+                let predicts_velocity =
+                    self.marks()?.velocity || self.is_second_and_predicts_velocity(section, names)?;
                 shapes::unet(&facts, UNetHints { pooled, predicts_velocity })
             }
             Network::Flux => shapes::flux(&facts),

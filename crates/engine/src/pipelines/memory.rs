@@ -1,106 +1,138 @@
-//! Whether a picture's working memory is there. Linux grants memory that it does not have and later kills whoever
-//! uses it; asking first turns a dead process into an answer. On other systems nothing is known, and all goes.
+//! What computing takes beside the weights, told from configs and sizes: the tensors that live at the same time, times
+//! their widths. They are first guesses; the pool corrects them by what it measures.
 
-use std::fs;
-
-use easel_engine_protocol::EngineErrorKind;
 use tch::{Device, Kind};
 
-use crate::config::VaeConfig;
-use crate::{Error, Result};
+use crate::config::{ClipConfig, FluxConfig, UNetConfig, VaeConfig};
+use crate::models::vae::Tiling;
+use crate::pool::Working;
 
-/// How often the widths of the last two blocks are held at once while a picture is decoded, which is where a pipeline
-/// needs most. Measured with PyTorch 2.11 on a CPU: 2.6 times, at 1024 and at 2048 pixels a side.
-const HELD: u64 = 3;
+/// The largest side of a tile in pixels, where tiles are there to spare memory.
+const TILE: u32 = 512;
 
-/// Refuses a picture of this size when the host has too little memory to decode it. A GPU's allocator answers for
-/// itself.
-pub fn check(vae: &VaeConfig, (width, height): (u32, u32), device: Device, kind: Kind) -> Result<()> {
-    if device != Device::Cpu {
-        return Ok(());
-    }
-    let needed = needed(vae, u64::from(width) * u64::from(height), kind);
-    match available() {
-        Some(available) if needed > available => Err(Error::new(
-            EngineErrorKind::OutOfMemory,
-            format!("a picture of {width}x{height} needs about {} MiB, {} are free", needed >> 20, available >> 20),
-        )
-        .with_hint("ask for a smaller picture")),
-        _ => Ok(()),
-    }
+/// The tiles of a VAE that spare memory: of the size that it was made for, but no larger than need be.
+pub fn tiling(vae: &VaeConfig) -> Tiling {
+    Tiling { tile: i64::from(tile(vae)), overlap: 0.25 }
 }
 
-fn needed(vae: &VaeConfig, pixels: u64, kind: Kind) -> u64 {
+fn tile(vae: &VaeConfig) -> u32 {
+    u32::try_from(vae.sample_size).unwrap_or(TILE).clamp(vae.scale_factor().saturating_mul(8).min(TILE), TILE)
+}
+
+/// How often the widths of the last two blocks are held at once while a picture is decoded. Measured with PyTorch 2.11
+/// on a CPU: 2.6 times, at 1024 and at 2048 pixels a side. On a GPU convolutions take workspace: 2200 bytes a pixel and
+/// byte of an element for SDXL's VAE, as InvokeAI has measured.
+const HELD_ON_CPU: u64 = 3;
+const HELD_ON_GPU: u64 = 6;
+
+/// What encoding `texts` prompts of `tokens` takes, in a transformer of this width.
+pub fn text((width, inner): (i64, i64), heads: i64, (texts, tokens): (u32, i64), kind: Kind) -> Working {
+    // States, queries, keys, values and their sum; the two halves of the feed-forward layer; attention in single
+    // precision, as probabilities and before.
+    let states = tokens * (width * 8 + inner * 3);
+    let scores = heads * tokens * tokens * 2;
+    Working { fixed: bytes(states + scores, kind).saturating_mul(u64::from(texts)), each: 0 }
+}
+
+/// [`text`] for a CLIP encoder.
+pub fn clip(config: &ClipConfig, texts: u32, kind: Kind) -> Working {
+    text((config.hidden_size, config.intermediate_size), config.heads, (texts, config.positions), kind)
+}
+
+/// What a step takes on latents of this height and width; twice where guidance is computed.
+pub fn unet(config: &UNetConfig, (height, width): (i64, i64), guided: bool, kind: Kind) -> Working {
+    let mut pixels = height * width;
+    let mut skips = pixels * config.first_channels;
+    let mut widest = 0;
+    for block in &config.down {
+        let resnets = i64::try_from(block.resnets).unwrap_or(i64::MAX);
+        skips = skips.saturating_add(pixels.saturating_mul(block.channels).saturating_mul(resnets));
+        // On the way up the block's input stands beside what was kept; a gated feed-forward layer is eight times as
+        // wide as its block, and four times what comes out of the gate.
+        let widths = if block.attention.is_some() { 20 } else { 10 };
+        widest = widest.max(pixels.saturating_mul(block.channels).saturating_mul(widths));
+        if block.resamples {
+            pixels = (pixels + 3) / 4;
+            skips = skips.saturating_add(pixels.saturating_mul(block.channels));
+        }
+    }
+    let batch = if guided { 2 } else { 1 };
+    Working::each(bytes(skips.saturating_add(widest), kind).saturating_mul(batch))
+}
+
+/// What a step takes on so many patches of a picture and tokens of a text: queries, keys, values and the feed-forward
+/// layer's input come out of one matrix and go into another together, beside the states and what they are turned into.
+pub fn flux(config: &FluxConfig, patches: i64, tokens: i64, kind: Kind) -> Working {
+    let states = (patches.saturating_add(tokens)).saturating_mul(config.width());
+    Working::each(bytes(states.saturating_mul(20), kind))
+}
+
+/// What decoding a picture takes, whole and in tiles.
+pub fn decode(vae: &VaeConfig, (width, height): (u32, u32), device: Device, kind: Kind) -> (Working, Working) {
+    let whole = vae_pixels(vae, u64::from(width) * u64::from(height), device, kind);
+    let (width, height) = (u64::from(width), u64::from(height));
+    let side = u64::from(tile(vae));
+    let tile = width.min(side) * height.min(side);
+    // The picture is put together from its tiles beside them.
+    let picture = (width * height).saturating_mul(3 * 2).saturating_mul(kind.elt_size_in_bytes() as u64);
+    let tiled = vae_pixels(vae, tile, device, kind).saturating_add(picture);
+    (Working::each(whole), Working::each(tiled.min(whole)))
+}
+
+/// What encoding a picture takes, whole and in tiles: half of what decoding does.
+pub fn encode(vae: &VaeConfig, size: (u32, u32), device: Device, kind: Kind) -> (Working, Working) {
+    let (whole, tiled) = decode(vae, size, device, kind);
+    (Working::each(whole.each / 2), Working::each(tiled.each / 2))
+}
+
+fn vae_pixels(vae: &VaeConfig, pixels: u64, device: Device, kind: Kind) -> u64 {
     let widths = vae.block_channels.iter().rev().take(2).sum::<i64>().unsigned_abs();
-    pixels.saturating_mul(widths).saturating_mul(HELD).saturating_mul(kind.elt_size_in_bytes() as u64)
+    let held = if device == Device::Cpu { HELD_ON_CPU } else { HELD_ON_GPU };
+    pixels.saturating_mul(widths).saturating_mul(held).saturating_mul(kind.elt_size_in_bytes() as u64)
 }
 
-/// Bytes that the process can still take: what the machine has free, or its control group allows, if that is less.
-fn available() -> Option<u64> {
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| field(&text, "MemAvailable:"))? << 10;
-    Some(group().map_or(machine, |group| group.min(machine)))
-}
-
-/// What the control group leaves, page cache not counted: the kernel takes that back.
-fn group() -> Option<u64> {
-    let files = [
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.stat", "anon"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.stat", "total_rss"),
-    ];
-    files.iter().find_map(|(limit, usage, used)| {
-        // No limit is written `max`, and so is no number.
-        let limit: u64 = fs::read_to_string(limit).ok()?.trim().parse().ok()?;
-        let used = field(&fs::read_to_string(usage).ok()?, used)?;
-        Some(limit.saturating_sub(used))
-    })
-}
-
-/// The number after a word at the start of a line.
-fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        (words.next()? == name).then(|| words.next()?.parse().ok()).flatten()
-    })
+fn bytes(elements: i64, kind: Kind) -> u64 {
+    elements.unsigned_abs().saturating_mul(kind.elt_size_in_bytes() as u64)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, json};
+    use serde_json::{Map, Value, json};
     use tch::{Device, Kind};
 
-    use super::{check, field, needed};
-    use crate::config::VaeConfig;
+    use super::{decode, encode, unet};
+    use crate::config::{UNetConfig, VaeConfig};
+
+    fn object(value: &Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap_or_default()
+    }
 
     fn vae() -> VaeConfig {
-        let value = json!({
-            "block_out_channels": [128, 256, 512, 512],
-            "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
-        });
-        VaeConfig::read("vae", &value.as_object().cloned().unwrap_or_else(Map::new)).unwrap()
+        let blocks = ["UpDecoderBlock2D"; 4];
+        let value =
+            json!({ "sample_size": 1024, "block_out_channels": [128, 256, 512, 512], "up_block_types": blocks });
+        VaeConfig::read("vae", &object(&value)).unwrap()
     }
 
     #[test]
-    fn sdxl_needs_some_gigabytes_for_a_megapixel() {
-        let needed = needed(&vae(), 1024 * 1024, Kind::Float);
-        assert_eq!(needed, 1024 * 1024 * (128 + 256) * 3 * 4);
+    fn sdxl_needs_some_gigabytes_to_decode_a_megapixel_and_less_in_tiles() {
+        let (whole, tiled) = decode(&vae(), (1024, 1024), Device::Cpu, Kind::Float);
+        assert_eq!(whole.of(1), 1024 * 1024 * (128 + 256) * 3 * 4);
+        assert!(tiled.of(1) < whole.of(1) / 3);
+        assert!(encode(&vae(), (1024, 1024), Device::Cpu, Kind::Float).0.of(1) < whole.of(1));
+        let (_, small) = decode(&vae(), (64, 64), Device::Cpu, Kind::Float);
+        assert_eq!(small, decode(&vae(), (64, 64), Device::Cpu, Kind::Float).0, "a small picture has no tiles");
     }
 
     #[test]
-    fn what_no_machine_has_is_refused() {
-        if !cfg!(target_os = "linux") {
-            return;
-        }
-        let error = check(&vae(), (1 << 20, 1 << 20), Device::Cpu, Kind::Float).unwrap_err();
-        assert_eq!(error.kind(), easel_engine_protocol::EngineErrorKind::OutOfMemory);
-        check(&vae(), (8, 8), Device::Cpu, Kind::Float).unwrap();
-        check(&vae(), (1 << 20, 1 << 20), Device::Cuda(0), Kind::Float).unwrap();
-    }
-
-    #[test]
-    fn numbers_are_found_by_their_whole_name() {
-        let text = "inactive_anon 7\nanon 12\nMemAvailable:   34 kB\n";
-        assert_eq!(field(text, "anon"), Some(12));
-        assert_eq!(field(text, "MemAvailable:"), Some(34));
-        assert_eq!(field(text, "rss"), None);
+    fn a_step_grows_with_size_guidance_and_numbers() {
+        let config = UNetConfig::read("unet", &object(&json!({ "cross_attention_dim": 768 }))).unwrap();
+        let needs = |side, guided, kind| unet(&config, (side, side), guided, kind).of(1);
+        let small = needs(64, false, Kind::Float);
+        assert!((200 << 20..400 << 20).contains(&needs(64, true, Kind::Float)), "{}", needs(64, true, Kind::Float));
+        assert_eq!(needs(64, true, Kind::Float), 2 * small);
+        assert_eq!(needs(64, false, Kind::BFloat16), small / 2);
+        assert!(needs(128, false, Kind::Float) >= 4 * small - 4096);
+        assert_eq!(unet(&config, (64, 64), false, Kind::Float).of(3), 3 * small);
     }
 }

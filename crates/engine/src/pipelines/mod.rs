@@ -79,6 +79,21 @@ pub trait Pipeline {
 
     /// Makes one picture for each seed.
     fn generate(&self, request: &Request, pool: &Pool, observer: &mut dyn Observer) -> Result<Vec<Picture>>;
+
+    /// Makes the pictures of requests that differ in nothing but texts, seeds and the pictures they begin from; one
+    /// result for each, in their order. Every request gets what it would get alone, and one that fails or is broken off
+    /// stops no other. One after the other, unless the pipeline can do better.
+    fn generate_together(&self, requests: &mut [Together<'_>], pool: &Pool) -> Vec<Result<Vec<Picture>>> {
+        requests.iter_mut().map(|one| self.generate(one.request, pool, one.observer)).collect()
+    }
+}
+
+/// One of several requests that are made together.
+pub struct Together<'a> {
+    /// What is asked for.
+    pub request: &'a Request,
+    /// Who is told how it goes.
+    pub observer: &'a mut dyn Observer,
 }
 
 /// A picture.

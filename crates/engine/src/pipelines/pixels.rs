@@ -9,7 +9,7 @@ use crate::{Error, Result};
 pub fn of_picture(picture: &Pixels) -> Result<Tensor> {
     let rows = [i64::from(picture.height), i64::from(picture.width), 3];
     let bytes = Tensor::f_from_slice(&picture.rgb)?.f_view(rows)?.f_permute([2, 0, 1])?.f_unsqueeze(0)?;
-    let mut unit = bytes.f_totype(Kind::Float)?.f_contiguous()?.f_div_scalar_(255.0)?;
+    let mut unit = bytes.f_totype(Kind::Float)?.f_div_scalar_(255.0)?;
     Ok(unit.f_mul_scalar_(2.0)?.f_sub_scalar_(1.0)?)
 }
 

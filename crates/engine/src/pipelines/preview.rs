@@ -29,9 +29,12 @@ pub struct Preview {
 }
 
 impl Preview {
-    /// Finds the line of a VAE.
-    pub fn fit(vae: &VaeDecoder, scaling: Scaling, (device, kind): (Device, Kind)) -> Result<Self> {
-        let config: &VaeConfig = vae.config();
+    /// Finds the line of a VAE, whose config is the pipeline's own: the network may be shared with others.
+    pub fn fit(
+        vae: &VaeDecoder,
+        (config, scaling): (&VaeConfig, Scaling),
+        (device, kind): (Device, Kind),
+    ) -> Result<Self> {
         let channels = config.latent_channels;
         if config.out_channels != 3 {
             return Err(Error::broken(format!("vae: decodes to {} channels, a picture has 3", config.out_channels)));

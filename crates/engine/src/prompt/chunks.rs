@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn full_chunks_end() {
-        assert_eq!(cut(&[], 0), [vec![]]);
+        assert_eq!(cut(&[], 0), [Vec::<i64>::new()]);
         assert_eq!(cut(&[1, 2, 3, 4], 0), [vec![1, 2, 3, 4]]);
         assert_eq!(cut(&[1, 2, 3, 4, 5], 0), [vec![1, 2, 3, 4], vec![5]]);
     }

@@ -119,7 +119,8 @@ impl Reader {
         }
         let mut merged = Vec::<Span>::with_capacity(self.spans.len());
         for span in self.spans {
-            if let (Span::Text { text, weight }, Some(Span::Text { text: last, weight: same })) = (&span, merged.last_mut())
+            if let (Span::Text { text, weight }, Some(Span::Text { text: last, weight: same })) =
+                (&span, merged.last_mut())
                 && weight.total_cmp(same).is_eq()
             {
                 last.push_str(text);

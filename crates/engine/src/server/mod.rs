@@ -49,6 +49,7 @@ async fn serve(options: &Options, worker: Worker) -> Result<ExitCode> {
             .app_data(web::JsonConfig::default().limit(MAX_BODY_BYTES).error_handler(answer::json_error))
             .service(routes::status)
             .service(routes::generate)
+            .service(routes::unload)
             .default_service(web::to(routes::unknown))
     })
     .workers(1)

@@ -4,7 +4,7 @@ use std::process;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
-use easel_engine_protocol::{DeviceStatus, GenerateJob, PROTOCOL, Status};
+use easel_engine_protocol::{GenerateJob, PROTOCOL, Status, Unload, Unloaded};
 
 use super::answer::Refusal;
 use super::stream::{EventStream, OpenStreams};
@@ -18,7 +18,7 @@ pub(super) async fn status(worker: web::Data<Worker>) -> web::Json<Status> {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: process::id(),
-        devices: worker.devices().map(|device| DeviceStatus { name: device.to_string() }).collect(),
+        devices: worker.status(),
         models: worker.models(),
         queued: worker.queued(),
         running: worker.running(),
@@ -39,6 +39,12 @@ pub(super) async fn generate(
     let job = worker.submit(job, JobOptions::default())?;
     let stream = EventStream::new(job, &streams);
     Ok(HttpResponse::Ok().content_type("application/x-ndjson").streaming(stream))
+}
+
+#[post("/v1/unload")]
+pub(super) async fn unload(which: web::Json<Unload>, worker: web::Data<Worker>) -> web::Json<Unloaded> {
+    let models = worker.unload(which.into_inner().path).await;
+    web::Json(Unloaded { models: u32::try_from(models).unwrap_or(u32::MAX) })
 }
 
 pub(super) async fn unknown(request: HttpRequest) -> Result<HttpResponse, Refusal> {

@@ -34,8 +34,8 @@ pub fn from_vocab_and_merges(source: &TokenizerSource, settings: &Settings) -> R
     let (mut vocabulary, merges) = ranks::read(merges)?;
     match (source, source.file("vocab.json")?) {
         (_, Some(written)) => {
-            let written: BTreeMap<String, u32> = serde_json::from_slice(&written)
-                .map_err(|error| Error::broken(format!("vocab.json: {error}")))?;
+            let written: BTreeMap<String, u32> =
+                serde_json::from_slice(&written).map_err(|error| Error::broken(format!("vocab.json: {error}")))?;
             vocabulary = written.into_iter().collect();
         }
         // OpenAI's own merges give OpenAI's own vocabulary; another's need not.

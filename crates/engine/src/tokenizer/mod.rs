@@ -1,5 +1,5 @@
-//! Prompts to token ids, as transformers' `CLIPTokenizer` and `T5Tokenizer` do it. It weighs no words and splits no long prompts: what
-//! does not fit is cut off and handed back.
+//! Prompts to token ids, as transformers' `CLIPTokenizer` and `T5Tokenizer` do it. It weighs no words and splits no long
+//! prompts ([`crate::prompt`] does): what does not fit is cut off and handed back.
 
 mod clip;
 mod ranks;
@@ -20,6 +20,8 @@ use special::Settings;
 #[derive(Debug)]
 pub struct ClipTokenizer {
     tokenizer: Tokenizer,
+    begin: i64,
+    end: i64,
     pad: i64,
     length: usize,
 }
@@ -49,13 +51,18 @@ impl ClipTokenizer {
             None => clip::from_vocab_and_merges(source, &settings)?,
         };
         settings.add_to(&mut tokenizer)?;
+        let id = |token: &str| {
+            let id = tokenizer.token_to_id(token).map(i64::from);
+            id.ok_or_else(|| Error::broken(format!("the vocabulary has no {token}")))
+        };
+        let (begin, end) = (id(&settings.begin.content)?, id(&settings.end.content)?);
         let pad = settings.pad_id(&tokenizer)?;
         let length = settings.length;
         // A file may carry the truncation and padding of whoever saved it last; ours are the pipeline's.
         tokenizer.with_padding(None);
         let truncation = TruncationParams { max_length: length, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(|error| broken("model_max_length", &error))?;
-        Ok(Self { tokenizer, pad, length })
+        Ok(Self { tokenizer, begin, end, pad, length })
     }
 
     /// How many ids every prompt becomes.
@@ -78,6 +85,34 @@ impl ClipTokenizer {
             prompt.get(start..).unwrap_or_default().trim().to_owned()
         });
         Ok(Encoded { ids, truncated })
+    }
+
+    /// All ids of the words of a text, without begin and end.
+    pub fn words(&self, text: &str) -> Result<Vec<i64>> {
+        let encoding = self
+            .tokenizer
+            .encode(text, false)
+            .map_err(|error| Error::invalid(format!("the prompt cannot be tokenized: {error}")))?;
+        let rest = encoding.get_overflowing().iter().flat_map(tokenizers::Encoding::get_ids);
+        Ok(encoding.get_ids().iter().chain(rest).copied().map(i64::from).collect())
+    }
+
+    /// How many words fit between begin and end.
+    pub fn most_words(&self) -> usize {
+        self.length.saturating_sub(2)
+    }
+
+    /// The id of a comma that ends a word.
+    pub fn comma(&self) -> Option<i64> {
+        self.tokenizer.token_to_id(",</w>").map(i64::from)
+    }
+
+    /// The ids of [`Self::length`] that these words become: begin, words, end, padding. Words that do not fit are cut off.
+    pub fn framed(&self, words: &[i64]) -> Vec<i64> {
+        let words = words.iter().copied().take(self.most_words());
+        let mut ids: Vec<i64> = std::iter::once(self.begin).chain(words).chain([self.end]).collect();
+        ids.resize(self.length, self.pad);
+        ids
     }
 }
 

@@ -55,8 +55,8 @@ struct NormalizerSpec {
 
 /// The tokenizer of a file, put together as transformers' `T5Tokenizer` does it.
 pub(super) fn tokenizer(bytes: &[u8], settings: &T5Settings) -> Result<Tokenizer> {
-    let model = ModelProto::decode(bytes)
-        .map_err(|error| Error::broken(format!("not a SentencePiece model: {error}")))?;
+    let model =
+        ModelProto::decode(bytes).map_err(|error| Error::broken(format!("not a SentencePiece model: {error}")))?;
     let charsmap =
         model.normalizer.and_then(|normalizer| normalizer.precompiled_charsmap).filter(|map| !map.is_empty());
     if let Some(kind) = model.trainer.and_then(|trainer| trainer.model_type).filter(|kind| *kind != UNIGRAM) {

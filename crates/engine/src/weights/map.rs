@@ -1,6 +1,6 @@
 //! All tensors of one component by name.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct WeightMap {
     component: String,
     tensors: HashMap<String, (PartTensor, Arc<Mmap>)>,
     taken: RefCell<HashSet<String>>,
+    /// Bytes of the tensors that were taken: copies, and views of the files.
+    bytes: Cell<(u64, u64)>,
     patches: Option<OpenPatches>,
     device: Device,
     kind: Kind,
@@ -43,7 +45,7 @@ impl WeightMap {
         }
         let patches = part.patches.as_ref().map(|patches| patches.open(device)).transpose()?;
         let taken = RefCell::default();
-        Ok(Self { component: part.name.clone(), tensors, taken, patches, device, kind })
+        Ok(Self { component: part.name.clone(), tensors, taken, bytes: Cell::default(), patches, device, kind })
     }
 
     /// The names that begin at the root.
@@ -90,14 +92,36 @@ impl WeightMap {
         }
         self.taken.borrow_mut().insert(name.to_owned());
         let read = |kind| weight::read(map, tensor, kind, self.device);
-        match self.patches.as_ref().filter(|patches| patches.touch(name)) {
+        let weight = match self.patches.as_ref().filter(|patches| patches.touch(name)) {
             None => read(self.kind),
             // In single precision, and rounded once.
             Some(patches) => read(Kind::Float)
                 .and_then(|base| patches.apply(name, &base))
                 .and_then(|patched| Ok(Weight::own(patched.f_totype(self.kind)?))),
         }
-        .map_err(|e| e.within(&self.component))
+        .map_err(|e| e.within(&self.component))?;
+        let (copied, viewed) = self.bytes.get();
+        let bytes = self.bytes_of(&weight);
+        self.bytes.set(if weight.is_view() { (copied, viewed + bytes) } else { (copied + bytes, viewed) });
+        Ok(weight)
+    }
+
+    /// A tensor that was taken is kept as a copy from now on, in an order of its own.
+    pub(super) fn note_copy(&self, weight: &Weight) {
+        if weight.is_view() {
+            let (copied, viewed) = self.bytes.get();
+            let bytes = self.bytes_of(weight);
+            self.bytes.set((copied + bytes, viewed.saturating_sub(bytes)));
+        }
+    }
+
+    fn bytes_of(&self, weight: &Weight) -> u64 {
+        weight.numel() as u64 * self.kind.elt_size_in_bytes() as u64
+    }
+
+    /// Bytes of the tensors that were taken: how many lie in memory of the device's own, and how many in the files.
+    pub fn taken_bytes(&self) -> (u64, u64) {
+        self.bytes.get()
     }
 
     /// A sentence about tensors that no part of the model took, unless `known` explains all of them.

@@ -35,6 +35,11 @@ impl<'a> Scope<'a> {
         self.map.take(&self.full(name), shape)
     }
 
+    /// Tells that a tensor that was taken is kept as a copy from now on, in an order of its own.
+    pub fn note_copy(&self, weight: &Weight) {
+        self.map.note_copy(weight);
+    }
+
     /// Where this is, for errors: `unet: down_blocks.1`.
     pub fn place(&self) -> String {
         format!("{}: {}", self.map.component(), self.prefix)

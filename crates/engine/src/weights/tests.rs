@@ -149,8 +149,13 @@ fn a_tensor_may_be_a_part_of_what_is_written() {
         let taken = |form: Form, strides: Option<Vec<u64>>, shape: &[i64]| {
             let mut tensor = PartTensor { form, ..whole.clone() };
             tensor.info.strides = strides;
-            let part =
-                Part { name: "unet".to_owned(), class: String::new(), config: Map::new(), tensors: vec![tensor], patches: None };
+            let part = Part {
+                name: "unet".to_owned(),
+                class: String::new(),
+                config: Map::new(),
+                tensors: vec![tensor],
+                patches: None,
+            };
             let weight = WeightMap::of(&part, Device::Cpu, Kind::Float).unwrap().root().tensor("w", shape).unwrap();
             assert!(weight.is_contiguous());
             Vec::<f32>::try_from(weight.flatten(0, -1)).unwrap()

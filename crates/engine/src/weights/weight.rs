@@ -51,6 +51,11 @@ impl Drop for Weight {
 }
 
 impl Weight {
+    /// Whether its bytes are those of the file.
+    pub(super) fn is_view(&self) -> bool {
+        self.mapping.is_some()
+    }
+
     /// The rows of all of `parts`, one after the other, as one weight, where that takes no memory that lasts: parts
     /// that were copied anyway are moved together, parts that lie next to each other in a file are looked at as one.
     /// Otherwise they are handed back.

@@ -1,21 +1,26 @@
 //! Jobs and the threads that run them: one OS thread per device owns every tensor, everything around it is async.
-//! It checks jobs at the door, queues, reports progress, cancels, and keeps the last model open. No HTTP, no files written.
+//! It checks jobs at the door, queues, reports progress, cancels, and keeps models open. No HTTP, no files written.
 
 mod device;
 mod job;
 mod lane;
 mod limits;
+mod models;
 mod open;
 mod progress;
 mod queue;
 mod resident;
+mod stamp;
+mod together;
 
+use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use easel_engine_protocol::{EngineErrorKind, Event, GenerateJob, LoadedModel};
+use easel_engine_protocol::{DeviceStatus, EngineErrorKind, Event, GenerateJob, LoadedModel};
 use tokio::time::{Instant, sleep};
 
 pub use device::DeviceName;
@@ -38,14 +43,36 @@ pub struct Worker {
     closed: Arc<AtomicBool>,
 }
 
+/// How devices are driven.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// libtorch's threads for one operation on the processor; its own choice when absent.
+    pub threads: Option<u16>,
+    /// Bytes that may be used of a device's memory; what is free, for a device that is not named.
+    pub memory: HashMap<DeviceName, u64>,
+    /// The folder for what was learnt of model files; kept in memory only when absent.
+    pub cache: Option<PathBuf>,
+    /// The most pictures that jobs which wait at the same time are put together to; 1 runs every job alone.
+    pub max_batch: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { threads: None, memory: HashMap::new(), cache: None, max_batch: 1 }
+    }
+}
+
 impl Worker {
     /// Starts a thread for each device; the first device is the default. `threads` is libtorch's number of threads
     /// for one operation on the processor, its own choice when absent.
     pub fn start(devices: &[DeviceName], threads: Option<u16>, open: &Open) -> io::Result<Self> {
-        let lanes = devices
-            .iter()
-            .map(|device| Lane::start(*device, threads, Arc::clone(open)))
-            .collect::<io::Result<Vec<_>>>()?;
+        Self::start_with(devices, &Settings { threads, ..Settings::default() }, open)
+    }
+
+    /// [`Worker::start`] with more to say.
+    pub fn start_with(devices: &[DeviceName], settings: &Settings, open: &Open) -> io::Result<Self> {
+        let start = |device: &DeviceName| Lane::start(*device, settings, Arc::clone(open));
+        let lanes = devices.iter().map(start).collect::<io::Result<Vec<_>>>()?;
         Ok(Self { lanes: lanes.into(), closed: Arc::default() })
     }
 
@@ -76,9 +103,25 @@ impl Worker {
         self.lanes.iter().map(Lane::device)
     }
 
-    /// Models that are open now.
+    /// Models that are open now, for each device those used last first.
     pub fn models(&self) -> Vec<LoadedModel> {
-        self.lanes.iter().filter_map(Lane::loaded).collect()
+        self.lanes.iter().flat_map(Lane::models).collect()
+    }
+
+    /// How the memory of each device is used.
+    pub fn status(&self) -> Vec<DeviceStatus> {
+        self.lanes.iter().map(Lane::status).collect()
+    }
+
+    /// Closes the models at `path`, or all, and lets go of their networks, once no job runs. Gives how many it were.
+    pub async fn unload(&self, path: Option<PathBuf>) -> usize {
+        let closing: Vec<_> = self.lanes.iter().map(|lane| lane.unload(path.clone())).collect();
+        let mut closed = 0;
+        for lane in closing {
+            // A lane that ends meanwhile closes all it has.
+            closed += lane.await.unwrap_or_default();
+        }
+        closed
     }
 
     /// Jobs that wait for a device.
@@ -88,7 +131,7 @@ impl Worker {
 
     /// Jobs that run.
     pub fn running(&self) -> u32 {
-        self.lanes.iter().map(|lane| u32::from(lane.queue().is_running())).sum()
+        self.lanes.iter().map(|lane| lane.queue().running()).sum()
     }
 
     /// Whether a device failed in a way that only a new process cures.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use easel_engine_protocol::{Event, Timings};
+use easel_engine_protocol::{Event, GenerateJob, Timings};
 use tch::Tensor;
 
 use super::job::Task;
@@ -34,6 +34,16 @@ impl<'a> Progress<'a> {
 
     pub(super) fn send(&self, event: Event) {
         self.task.send(event);
+    }
+
+    /// What was asked for.
+    pub(super) fn job(&self) -> &'a GenerateJob {
+        &self.task.request
+    }
+
+    /// Whether nobody waits any more.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.task.cancel.is_set()
     }
 
     /// The model took this long to open; in milliseconds as the timings have it.

@@ -1,11 +1,15 @@
-//! The jobs that wait for one device: first come, first served, with a bound.
+//! The jobs that wait for one device: first come, first served, with a bound. Jobs that can run together with the first
+//! one are taken with it, where that is wanted.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use easel_engine_protocol::{EngineErrorKind, Event};
+use tokio::sync::oneshot;
 
 use super::job::{CancelFlag, Task};
+use super::together::can_run_together;
 use crate::{Error, Result};
 
 /// The most jobs that wait for a device; the gateway has its own limits, this one only keeps memory bounded.
@@ -20,27 +24,44 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Task>,
-    running: Option<CancelFlag>,
+    unloads: VecDeque<Unload>,
+    running: Vec<CancelFlag>,
     closed: bool,
 }
 
-/// A job that is being run; the device counts as busy until it is dropped.
+/// What a device does next.
+pub(super) enum Next<'a> {
+    Jobs(Running<'a>),
+    Unload(Unload),
+}
+
+/// Models are to be closed.
+pub(super) struct Unload {
+    /// Those at this place; absent, all.
+    pub(super) path: Option<PathBuf>,
+    /// Is told how many were closed.
+    pub(super) done: oneshot::Sender<usize>,
+}
+
+/// Jobs that are being run; the device counts as busy until this is dropped.
 pub(super) struct Running<'a> {
     queue: &'a Queue,
-    pub(super) task: Task,
+    pub(super) tasks: Vec<Task>,
 }
 
 impl Running<'_> {
-    /// Frees the device, then sends the job's last event.
-    pub(super) fn finish(self, event: Event) {
-        self.queue.lock().running = None;
-        self.task.send(event);
+    /// Frees the device, then sends each job's last event.
+    pub(super) fn finish(self, events: Vec<Event>) {
+        self.queue.lock().running.clear();
+        for (task, event) in self.tasks.iter().zip(events) {
+            task.send(event);
+        }
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.queue.lock().running = None;
+        self.queue.lock().running.clear();
     }
 }
 
@@ -56,7 +77,7 @@ impl Queue {
             return Err(Error::new(EngineErrorKind::Overloaded, format!("{MAX_WAITING} jobs wait already"))
                 .with_hint("try again when some of them are done"));
         }
-        let busy = state.running.is_some();
+        let busy = !state.running.is_empty();
         task.send(Event::Queued { ahead: count(state.waiting.len()) + u32::from(busy) });
         state.waiting.push_back(task);
         drop(state);
@@ -64,25 +85,36 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for the next job; `None` once the queue is closed. Jobs that nobody waits for any more are left out.
-    pub(super) fn pop(&self) -> Option<Running<'_>> {
+    /// Waits for the next jobs, at most `most` pictures together where it is more than one job; `None` once the queue is
+    /// closed. Jobs that nobody waits for any more are left out.
+    pub(super) fn pop(&self, most: usize) -> Option<Next<'_>> {
         let mut state = self.lock();
         loop {
+            if let Some(unload) = state.unloads.pop_front() {
+                return Some(Next::Unload(unload));
+            }
             while let Some(task) = state.waiting.pop_front() {
                 if task.cancel.is_set() {
                     continue;
                 }
-                state.running = Some(task.cancel.clone());
+                let tasks = state.with_others(task, most);
+                state.running = tasks.iter().map(|task| task.cancel.clone()).collect();
                 for (place, waiting) in state.waiting.iter().enumerate() {
                     waiting.send(Event::Queued { ahead: count(place) + 1 });
                 }
-                return Some(Running { queue: self, task });
+                return Some(Next::Jobs(Running { queue: self, tasks }));
             }
             if state.closed {
                 return None;
             }
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Has models closed as soon as no job runs.
+    pub(super) fn unload(&self, unload: Unload) {
+        self.lock().unloads.push_back(unload);
+        self.arrived.notify_one();
     }
 
     /// Takes no more jobs and ends those that wait with an event.
@@ -97,17 +129,38 @@ impl Queue {
     }
 
     pub(super) fn cancel_running(&self) {
-        if let Some(cancel) = &self.lock().running {
-            cancel.set();
-        }
+        self.lock().running.iter().for_each(CancelFlag::set);
     }
 
     pub(super) fn waiting(&self) -> u32 {
         count(self.lock().waiting.iter().filter(|task| !task.cancel.is_set()).count())
     }
 
-    pub(super) fn is_running(&self) -> bool {
-        self.lock().running.is_some()
+    pub(super) fn running(&self) -> u32 {
+        count(self.lock().running.len())
+    }
+}
+
+impl State {
+    /// The task, and those of the waiting ones that can run together with it.
+    fn with_others(&mut self, task: Task, most: usize) -> Vec<Task> {
+        let mut pictures = task.request.seeds.len();
+        let mut tasks = vec![task];
+        let mut place = 0;
+        while pictures < most
+            && let Some(waiting) = self.waiting.get(place)
+        {
+            let more = waiting.request.seeds.len();
+            let fits = pictures + more <= most && !waiting.cancel.is_set();
+            let joins = fits && tasks.first().is_some_and(|first| can_run_together(first, waiting));
+            if joins {
+                pictures += more;
+                tasks.extend(self.waiting.remove(place));
+            } else {
+                place += 1;
+            }
+        }
+        tasks
     }
 }
 

@@ -1,112 +1,126 @@
-//! The model that a device keeps open between jobs, and the running of one job with it.
+//! The running of jobs on a device, with the models that it keeps open.
 
-use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
-use std::{fs, io};
+use std::time::Instant;
 
-use easel_engine_protocol::{
-    Dtype, EngineErrorKind, Event, GenerateJob, InputImage, LoadedModel, ModelSource, Timings,
-};
+use easel_engine_protocol::{DeviceStatus, EngineErrorKind, Event, GenerateJob, InputImage, LoadedModel, Timings};
 
 use super::device::DeviceName;
 use super::job::Task;
+use super::models::Models;
 use super::open::Open;
 use super::progress::Progress;
 use crate::pictures::{self, Backdrop};
-use crate::pipelines::{Pipeline, Request};
-use crate::pool::Pool;
+use crate::pipelines::{Request, Together};
+use crate::pool::{Limits, Pool};
 use crate::{Error, Result};
 
 pub(super) struct Resident {
     device: DeviceName,
-    open: Open,
     pool: Pool,
-    current: Option<OpenModel>,
-}
-
-struct OpenModel {
-    source: ModelSource,
-    dtype: Dtype,
-    stamp: Stamp,
-    pipeline: Box<dyn Pipeline>,
+    models: Models,
 }
 
 impl Resident {
-    pub(super) fn new(device: DeviceName, open: Open) -> Self {
-        Self { device, open, pool: Pool::new(device.torch()), current: None }
+    pub(super) fn new(device: DeviceName, limits: &Limits, open: Open) -> Self {
+        let pool = Pool::with(device.torch(), limits);
+        Self { device, models: Models::new(device, open, pool.clone()), pool }
     }
 
-    pub(super) fn loaded(&self) -> Option<LoadedModel> {
-        self.current.as_ref().map(|current| LoadedModel {
-            path: current.source.path.clone(),
-            device: self.device.to_string(),
-            dtype: current.dtype,
-        })
+    /// The models that are open, the one used last first.
+    pub(super) fn loaded(&self) -> Vec<LoadedModel> {
+        self.models.list()
     }
 
-    /// Closes the model.
+    /// Has `tell` told whenever the use of memory changes.
+    pub(super) fn watch(&self, tell: impl Fn(DeviceStatus) + 'static) {
+        let device = self.device;
+        self.pool.watch(move |pool| tell(status(device, pool)));
+    }
+
+    /// How the device's memory is used.
+    pub(super) fn status(&self) -> DeviceStatus {
+        status(self.device, &self.pool)
+    }
+
+    /// Closes the model that was used last, and lets go of all networks: nobody knows in which state they are.
     pub(super) fn forget(&mut self) {
-        self.current = None;
+        self.models.forget_last();
         self.pool.clear();
     }
 
-    /// Runs a job to its end. Out of memory: closes the model, which frees the most that can be freed, and tries once more.
-    pub(super) fn run(&mut self, task: &Task) -> Result<Timings> {
-        let mut progress = Progress::new(task);
-        match self.attempt(task, &mut progress) {
-            Err(error) if error.kind() == EngineErrorKind::OutOfMemory => {
-                tracing::warn!(device = %self.device, "out of memory; the model is closed and the job tried once more");
-                self.forget();
-                self.attempt(task, &mut progress).inspect_err(|_| self.forget())?;
+    /// Closes the models at `path`, or all. Gives how many.
+    pub(super) fn close(&mut self, path: Option<&std::path::Path>) -> usize {
+        self.models.close(path)
+    }
+
+    /// Runs jobs that differ in what they show only to their end, together. Out of memory in the middle: lets go of all
+    /// networks that nobody uses, and tries once more in the most frugal way.
+    pub(super) fn run(&mut self, tasks: &[Task]) -> Vec<Result<Timings>> {
+        let mut progresses: Vec<Progress<'_>> = tasks.iter().map(Progress::new).collect();
+        let mut results = self.attempt(&mut progresses);
+        // A job that was refused before its first step has been told what would fit.
+        let is_short = |result: &Result<()>| matches!(result, Err(e) if e.kind() == EngineErrorKind::OutOfMemory);
+        if results.iter().any(is_short) && !self.pool.has_refused() {
+            tracing::warn!(device = %self.device, "out of memory; all networks are let go of and the job tried once more");
+            for (place, result) in results.iter_mut().enumerate().filter(|(_, result)| is_short(result)) {
+                let Some(progress) = progresses.get_mut(place) else { continue };
+                self.pool.strain();
+                progress.send(Event::Warning { message: RAN_OUT.to_owned() });
+                let again = self.attempt(std::slice::from_mut(progress)).pop();
+                *result = again.unwrap_or_else(|| Err(Error::internal("a job has no result")));
+                if is_short(result) {
+                    self.pool.clear();
+                }
             }
-            result => result?,
         }
-        progress.finish()
+        results.into_iter().zip(progresses).map(|(result, progress)| result.and_then(|()| progress.finish())).collect()
     }
 
-    fn attempt(&mut self, task: &Task, progress: &mut Progress<'_>) -> Result<()> {
-        let job = &task.request;
-        // Before the model, which may take long: what cannot be read is told at once.
-        let request = request_of(job)?;
-        let dtype = job.dtype.unwrap_or(self.device.default_dtype());
-        self.open_model(&job.model, dtype, progress)?;
-        if task.cancel.is_set() {
-            return Err(Error::cancelled());
-        }
-        let Some(current) = &self.current else {
-            return Err(Error::internal("the model was opened and is gone"));
+    /// One result for each job.
+    fn attempt(&mut self, progresses: &mut [Progress<'_>]) -> Vec<Result<()>> {
+        let jobs = progresses.len();
+        self.try_all(progresses).unwrap_or_else(|error| (0..jobs).map(|_| Err(error.clone())).collect())
+    }
+
+    fn try_all(&mut self, progresses: &mut [Progress<'_>]) -> Result<Vec<Result<()>>> {
+        let Some(first) = progresses.first().map(Progress::job) else {
+            return Ok(Vec::new());
         };
-        progress.begin();
-        current.pipeline.generate(&request, &self.pool, progress)?;
-        Ok(())
-    }
-
-    /// Opens the model if another one is open, or if its files have changed since. The open one is closed only when the
-    /// new one stands.
-    fn open_model(&mut self, source: &ModelSource, dtype: Dtype, progress: &mut Progress<'_>) -> Result<()> {
-        let stamp = Stamp::of(&source.path);
-        let is_open = self.current.as_ref().is_some_and(|current| {
-            current.source == *source
-                && current.dtype == dtype
-                && stamp.as_ref().is_ok_and(|stamp| *stamp == current.stamp)
-        });
-        if is_open {
-            return Ok(());
-        }
-        progress.send(Event::Loading);
+        let dtype = first.dtype.unwrap_or(self.device.default_dtype());
         let begun = Instant::now();
-        let pipeline = (self.open)(source, self.device.torch(), dtype)?;
-        pipeline.load(&self.pool)?;
-        let stamp = stamp.map_err(|error| Error::broken(format!("{}: {error}", source.path.display())))?;
-        self.current = Some(OpenModel { source: source.clone(), dtype, stamp, pipeline });
-        self.pool.clear();
-        let ms = progress.loaded(begun.elapsed());
-        tracing::info!(model = %source.path.display(), device = %self.device, ?dtype, ms, "model opened");
-        Ok(())
+        let mut loads = false;
+        let pipeline = self.models.get(&first.model, dtype, || {
+            loads = true;
+            progresses.iter().for_each(|progress| progress.send(Event::Loading));
+        })?;
+        if loads {
+            let took = begun.elapsed();
+            let ms = progresses.iter_mut().map(|progress| progress.loaded(took)).max();
+            tracing::info!(model = %first.model.path.display(), device = %self.device, ?dtype, ms, "model opened");
+        }
+        let requests: Vec<Result<Request>> = progresses
+            .iter()
+            .map(|progress| if progress.is_cancelled() { Err(Error::cancelled()) } else { request_of(progress.job()) })
+            .collect();
+        let ready = requests.iter().zip(progresses.iter_mut()).filter_map(|(request, progress)| {
+            progress.begin();
+            Some(Together { request: request.as_ref().ok()?, observer: progress })
+        });
+        let mut made = pipeline.generate_together(&mut ready.collect::<Vec<_>>(), &self.pool).into_iter();
+        let mut result = || made.next().unwrap_or_else(|| Err(Error::internal("a job has no result"))).map(|_| ());
+        Ok(requests.iter().map(|request| request.as_ref().map_err(Clone::clone).and_then(|_| result())).collect())
     }
 }
 
-/// The job as the pipelines take it, its pictures read.
+/// What who waits is told when memory runs out in the middle.
+const RAN_OUT: &str =
+    "the device ran out of memory in the middle; the job is tried once more with as little as possible";
+
+fn status(device: DeviceName, pool: &Pool) -> DeviceStatus {
+    DeviceStatus { name: device.to_string(), memory: pool.memory(), components: pool.components() }
+}
+
+/// The job as the pipelines take it.
 fn request_of(job: &GenerateJob) -> Result<Request> {
     let read = |field, input: &Option<InputImage>, backdrop| {
         input.as_ref().map(|input| pictures::read(field, input, backdrop)).transpose()
@@ -128,33 +142,4 @@ fn request_of(job: &GenerateJob) -> Result<Request> {
         options: job.options.clone(),
         ..Request::default()
     })
-}
-
-/// Name, length and time of every file of a model folder: when they differ, the model on disk is another one.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp(Vec<(PathBuf, u64, Option<SystemTime>)>);
-
-impl Stamp {
-    fn of(folder: &Path) -> io::Result<Self> {
-        let mut files = Vec::new();
-        let mut add_files = |dir: &Path| -> io::Result<Vec<PathBuf>> {
-            let mut dirs = Vec::new();
-            for entry in fs::read_dir(dir)? {
-                let path = entry?.path();
-                // Follows links: the Hugging Face cache is made of them.
-                let Ok(metadata) = fs::metadata(&path) else { continue };
-                if metadata.is_dir() {
-                    dirs.push(path);
-                } else {
-                    files.push((path, metadata.len(), metadata.modified().ok()));
-                }
-            }
-            Ok(dirs)
-        };
-        for dir in add_files(folder)? {
-            add_files(&dir)?;
-        }
-        files.sort();
-        Ok(Self(files))
-    }
 }

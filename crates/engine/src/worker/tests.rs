@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use easel_engine_protocol::{Dtype, ModelSource, PipelineKind};
 use tempfile::TempDir;
 
 use super::*;
-use crate::pipelines::{Observer, Picture, Pipeline, Request};
+use crate::pipelines::{Observer, Picture, Pipeline, Request, Together};
 use crate::pool::Pool;
 
 /// How long anything here may take at most; far more than it does.
@@ -19,6 +19,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// A model that does what its prompt says.
 struct Counting {
     generated: Arc<AtomicU32>,
+    together: Arc<Mutex<Vec<usize>>>,
 }
 
 impl Pipeline for Counting {
@@ -34,6 +35,8 @@ impl Pipeline for Counting {
             for step in 1..=request.steps {
                 match request.prompt.as_str() {
                     "panic" => panic!("as asked"),
+                    "memory always" => return Err(out_of_memory()),
+                    "fails" => return Err(Error::internal("as asked")),
                     "slow" => thread::sleep(Duration::from_millis(20)),
                     _ => {}
                 }
@@ -52,6 +55,34 @@ impl Pipeline for Counting {
         }
         Ok(Vec::new())
     }
+
+    /// Steps are made in turn, as in one batch.
+    fn generate_together(&self, requests: &mut [Together<'_>], pool: &Pool) -> Vec<Result<Vec<Picture>>> {
+        self.together.lock().unwrap().push(requests.len());
+        if let [one] = requests {
+            return vec![self.generate(one.request, pool, one.observer)];
+        }
+        let mut results: Vec<Result<Vec<Picture>>> = requests.iter().map(|_| Ok(Vec::new())).collect();
+        requests.iter_mut().for_each(|one| one.observer.encoded());
+        let steps = requests[0].request.steps;
+        for step in 1..=steps {
+            thread::sleep(Duration::from_millis(5));
+            for (one, result) in requests.iter_mut().zip(&mut results).filter(|(_, result)| result.is_ok()) {
+                match one.request.prompt.as_str() {
+                    "memory always" => *result = Err(Error::new(EngineErrorKind::OutOfMemory, "no memory")),
+                    "fails" => *result = Err(Error::internal("as asked")),
+                    _ if one.observer.step(0, step, steps).is_break() => *result = Err(Error::cancelled()),
+                    _ => {}
+                }
+            }
+        }
+        for (one, _) in requests.iter_mut().zip(&results).filter(|(_, result)| result.is_ok()) {
+            let (seed, side) = (one.request.seeds[0], one.request.width);
+            let rgb = vec![7; 3 * side as usize * side as usize];
+            one.observer.picture(0, &Picture { seed, width: side, height: side, rgb });
+        }
+        results
+    }
 }
 
 /// A worker on the processor, and what its models counted.
@@ -59,26 +90,36 @@ struct Bench {
     worker: Worker,
     opened: Arc<AtomicU32>,
     generated: Arc<AtomicU32>,
+    /// How many jobs ran together each time.
+    together: Arc<Mutex<Vec<usize>>>,
     models: TempDir,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::with_batches(1)
+    }
+
+    fn with_batches(max_batch: usize) -> Self {
         let (opened, generated) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
         let (open_count, generate_count) = (Arc::clone(&opened), Arc::clone(&generated));
+        let together = Arc::<Mutex<Vec<usize>>>::default();
+        let batches = Arc::clone(&together);
         let open: Open = Arc::new(move |source: &ModelSource, _, _| {
             open_count.fetch_add(1, Ordering::SeqCst);
             if source.path.ends_with("broken") {
                 return Err(Error::broken("broken"));
             }
-            Ok(Box::new(Counting { generated: Arc::clone(&generate_count) }) as Box<dyn Pipeline>)
+            let (generated, together) = (Arc::clone(&generate_count), Arc::clone(&batches));
+            Ok(Box::new(Counting { generated, together }) as Box<dyn Pipeline>)
         });
         let models = TempDir::new().unwrap();
         for name in ["one", "two", "broken"] {
             std::fs::create_dir(models.path().join(name)).unwrap();
         }
-        let worker = Worker::start(&[DeviceName::Cpu], None, &open).unwrap();
-        Self { worker, opened, generated, models }
+        let settings = Settings { max_batch, ..Settings::default() };
+        let worker = Worker::start_with(&[DeviceName::Cpu], &settings, &open).unwrap();
+        Self { worker, opened, generated, together, models }
     }
 
     fn job(&self, prompt: &str) -> GenerateJob {
@@ -239,36 +280,129 @@ fn a_panic_ends_the_job_and_not_the_worker() {
 }
 
 #[test]
-fn out_of_memory_closes_the_model_and_tries_once_more() {
+fn out_of_memory_in_the_middle_is_told_and_tried_once_more() {
     let bench = Bench::new();
     let events = bench.run(GenerateJob { seeds: vec![1, 2], ..bench.job("memory once") });
     assert!(is_done(&events), "{events:?}");
+    assert!(
+        events.iter().any(|event| matches!(event, Event::Warning { message } if message.contains("out of memory")))
+    );
     assert_eq!(images(&events), [0, 1], "a picture that was sent is not sent again");
-    assert_eq!((bench.opened(), bench.generated.load(Ordering::SeqCst)), (2, 2));
+    assert_eq!((bench.opened(), bench.generated.load(Ordering::SeqCst)), (1, 2));
 
     let events = bench.run(bench.job("memory"));
     assert_eq!(failure(&events), EngineErrorKind::OutOfMemory);
     assert_eq!(bench.generated.load(Ordering::SeqCst), 4, "twice and no more");
-    assert!(bench.worker.models().is_empty());
     assert!(is_done(&bench.run(bench.job(""))));
 }
 
 #[test]
-fn the_last_model_stays_open_until_another_one_stands() {
+fn models_stay_open_and_the_last_one_comes_first() {
     let bench = Bench::new();
-    let open = |path: &Path| bench.worker.models().iter().any(|model| model.path == path);
+    let paths = || bench.worker.models().into_iter().map(|model| model.path).collect::<Vec<_>>();
     let (one, two) = (bench.models.path().join("one"), bench.models.path().join("two"));
     assert!(is_done(&bench.run(bench.job(""))));
     let again = bench.run(bench.job(""));
     assert!(!again.contains(&Event::Loading));
     assert_eq!(bench.opened(), 1);
     assert_eq!(failure(&bench.run(bench.with_model("broken"))), EngineErrorKind::ModelBroken);
-    assert!(open(&one), "a model that does not open pushes no other out");
+    assert_eq!(paths(), [one.clone()], "a model that does not open pushes no other out");
     assert!(is_done(&bench.run(bench.with_model("two"))));
-    assert!(open(&two) && !open(&one));
+    assert_eq!(paths(), [two.clone(), one.clone()]);
+    assert!(!bench.run(bench.with_model("one")).contains(&Event::Loading), "going back costs nothing");
     let other_dtype = GenerateJob { dtype: Some(Dtype::Bf16), ..bench.with_model("two") };
     assert!(bench.run(other_dtype).contains(&Event::Loading));
     assert_eq!(bench.worker.models()[0].dtype, Dtype::Bf16);
+    assert_eq!(paths(), [two.clone(), one, two]);
+}
+
+#[test]
+fn only_so_many_models_are_open() {
+    let bench = Bench::new();
+    for name in 0..12 {
+        std::fs::create_dir(bench.models.path().join(format!("model {name}"))).unwrap();
+        assert!(is_done(&bench.run(bench.with_model(&format!("model {name}")))));
+    }
+    let open = bench.worker.models();
+    assert_eq!(open.len(), 8);
+    assert!(open[0].path.ends_with("model 11") && open[7].path.ends_with("model 4"));
+}
+
+#[test]
+fn models_are_closed_on_demand_when_no_job_runs() {
+    let bench = Bench::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let unload = |path: Option<&str>| {
+        let path = path.map(|name| bench.models.path().join(name));
+        runtime.block_on(bench.worker.unload(path))
+    };
+    assert_eq!(unload(None), 0);
+    bench.run(bench.with_model("one"));
+    bench.run(bench.with_model("two"));
+    assert_eq!(unload(Some("nowhere")), 0);
+    assert_eq!(unload(Some("one")), 1);
+    assert_eq!(bench.worker.models().len(), 1);
+    let mut running = bench.submit(GenerateJob { steps: 5, ..bench.job("slow") });
+    while !matches!(running.blocking_next().unwrap(), Event::Step { .. }) {}
+    assert_eq!(unload(None), 2, "the job ran to its end first");
+    assert!(is_done(&to_end(running)));
+    assert!(bench.worker.models().is_empty());
+    assert!(bench.run(bench.with_model("two")).contains(&Event::Loading));
+}
+
+/// What jobs are told but for the time that it took.
+fn told(events: &[Event]) -> Vec<String> {
+    let told = events.iter().filter(|event| !matches!(event, Event::Queued { .. } | Event::Loading));
+    told.map(|event| if is_done(std::slice::from_ref(event)) { "done".to_owned() } else { format!("{event:?}") })
+        .collect()
+}
+
+#[test]
+fn jobs_that_wait_for_the_same_run_together_and_are_told_what_they_would_be_told_alone() {
+    let bench = Bench::with_batches(4);
+    let alone: Vec<_> = (0..4).map(|seed| bench.run(GenerateJob { seeds: vec![seed], ..bench.job("") })).collect();
+    assert_eq!(bench.together.lock().unwrap().drain(..).collect::<Vec<_>>(), [1, 1, 1, 1]);
+    let first = bench.slow();
+    let same = |seed| bench.submit(GenerateJob { seeds: vec![seed], ..bench.job("") });
+    let jobs = [same(0), same(1)];
+    let other = bench.submit(GenerateJob { steps: 4, ..bench.job("") });
+    let more = [same(2), same(3)];
+    let fifth = same(4);
+    drop(first);
+    for (job, alone) in jobs.into_iter().chain(more).zip(&alone) {
+        assert_eq!(told(&to_end(job)), told(alone));
+    }
+    assert!(is_done(&to_end(other)) && is_done(&to_end(fifth)));
+    assert_eq!(*bench.together.lock().unwrap(), [1, 4, 1, 1]);
+}
+
+#[test]
+fn one_of_a_batch_stops_no_other() {
+    let bench = Bench::with_batches(8);
+    let first = bench.slow();
+    let same = |prompt, seed| {
+        bench.submit(GenerateJob { seeds: vec![seed], guidance_scale: 1.0, steps: 20, ..bench.job(prompt) })
+    };
+    let (left, memory, stays, fails) = (same("slow", 1), same("memory always", 2), same("slow", 3), same("fails", 4));
+    drop(first);
+    let mut stays = stays;
+    while !matches!(stays.blocking_next().unwrap(), Event::Step { .. }) {}
+    drop(left);
+    assert!(is_done(&to_end(stays)));
+    assert_eq!(failure(&to_end(memory)), EngineErrorKind::OutOfMemory);
+    assert_eq!(failure(&to_end(fails)), EngineErrorKind::Internal);
+    assert_eq!(bench.together.lock().unwrap().get(1), Some(&4));
+}
+
+#[test]
+fn the_status_tells_of_memory_before_any_job() {
+    let bench = Bench::new();
+    let begun = Instant::now();
+    while bench.worker.status()[0].memory.budget.is_none() && cfg!(target_os = "linux") {
+        assert!(begun.elapsed() < LIMIT, "the device says nothing");
+        thread::yield_now();
+    }
+    assert_eq!(bench.worker.status()[0].memory.used, 0);
 }
 
 #[test]

@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use easel_engine::config::VaeConfig;
 use easel_engine::models::clip::ClipText;
 use easel_engine::models::flux::Conditions;
-use easel_engine::models::{AutoencoderKl, FluxTransformer, T5Encoder};
+use easel_engine::models::vae::{VaeDecoder, decoder_part};
+use easel_engine::models::{FluxTransformer, T5Encoder};
 use easel_engine::parts::{ModelParts, Part};
-use easel_engine::pipelines::{Flux, Observer, Pipeline, Pixels, Request};
+use easel_engine::pictures::Pixels;
+use easel_engine::pipelines::{Flux, Observer, Pipeline, Request};
 use easel_engine::pool::{Lease, Network, Pool};
 use easel_engine::tokenizer::{ClipTokenizer, T5Tokenizer};
 use easel_engine_protocol::{Dtype, ModelSource, Options, PipelineKind};
@@ -230,12 +233,12 @@ impl Fixture {
         report
     }
 
-    /// Every step and the first image of every run of these kinds of work.
-    pub fn check_pictures(&self, kinds: &[&str]) -> Report {
+    /// Every step and the first image of every run.
+    pub fn check_pictures(&self) -> Report {
         let mut report = Report::default();
         let model = Flux::open(self.parts(), Device::Cpu, Dtype::Fp32).unwrap();
         let pool = Pool::new(Device::Cpu);
-        for run in self.runs.iter().filter(|run| kinds.contains(&run.kind.as_str())) {
+        for run in &self.runs {
             let mut recorder = Recorder::default();
             let made = model.generate(&self.request(run), &pool, &mut recorder);
             made.unwrap_or_else(|error| panic!("{}: {}: {error}", self.name(), run.name));
@@ -291,9 +294,12 @@ impl Fixture {
     pub fn check_vae(&self) -> Report {
         let _no_grad = tch::no_grad_guard();
         let mut report = Report::default();
-        let vae = self.network::<AutoencoderKl>("vae", Kind::Float);
-        let (scale, shift) = (vae.config().scaling_factor, vae.config().shift_factor.unwrap_or_default());
-        let ours = vae.decode(&(self.tensor("noise") / scale + shift)).unwrap();
+        let parts = self.parts();
+        let part = parts.part("vae").unwrap();
+        let config = VaeConfig::read("vae", &part.config).unwrap();
+        let vae = Pool::new(Device::Cpu).lease::<VaeDecoder>(&decoder_part(part), Kind::Float).unwrap();
+        let (scale, shift) = (config.scaling_factor, config.shift_factor.unwrap_or_default());
+        let ours = vae.decode(&(self.tensor("noise") / scale + shift), None, &mut || Ok(())).unwrap();
         report.relative("vae", &ours, self.tensor("vae"), MODULE);
         report
     }

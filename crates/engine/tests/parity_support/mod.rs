@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use easel_engine::config::{UNetConfig, VaeConfig};
 use easel_engine::models::unet::Conditions;
 use easel_engine::models::vae::{Tiling, decoder_part, encoder_part};
@@ -23,8 +25,6 @@ use easel_engine::pipelines::{Observer, Picture, Pipeline, Request, Sd, Sdxl, un
 use easel_engine::pool::Pool;
 use easel_engine::weights::WeightMap;
 use easel_engine_protocol::{Dtype, InputImage, ModelSource, Options, PipelineKind};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use safetensors::{Dtype as StoredDtype, SafeTensors};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -426,7 +426,8 @@ impl Fixture {
 
     fn check_run(&self, run: &Run, recorder: &Recorder, how: &str, report: &mut Report) {
         let dumped = &recorder.dumped;
-        let theirs: Vec<_> = self.expected.keys().filter(|name| name.starts_with(&format!("{}.latents.", run.name))).collect();
+        let theirs: Vec<_> =
+            self.expected.keys().filter(|name| name.starts_with(&format!("{}.latents.", run.name))).collect();
         let steps = dumped.keys().filter(|name| name.starts_with("step_")).count();
         assert_eq!(steps, theirs.len(), "steps of {}", run.name);
         for image in 0..i64::try_from(run.seeds.len().max(1)).unwrap() {
@@ -449,7 +450,12 @@ impl Fixture {
                 report.absolute(&format!("{prefix}{}.bytes{how}", run.name), &ours, &theirs, 1.0);
                 // A number that lies between two bytes may fall to either side; few do.
                 let others = ours.ne_tensor(&theirs).to_kind(Kind::Float).mean(Kind::Double);
-                report.absolute(&format!("{prefix}{}.bytes that differ{how}", run.name), &others, &others.zeros_like(), 1e-3);
+                report.absolute(
+                    &format!("{prefix}{}.bytes that differ{how}", run.name),
+                    &others,
+                    &others.zeros_like(),
+                    1e-3,
+                );
             }
         }
     }

@@ -67,7 +67,7 @@ fn answer(connection: &UnixStream, protocol: u32, beside: &Path) -> Option<()> {
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).ok()?;
     if head.starts_with("GET /v1/status ") {
-        let devices = vec![DeviceStatus { name: "cpu".to_owned() }];
+        let devices = vec![DeviceStatus { name: "cpu".to_owned(), ..DeviceStatus::default() }];
         let status = Status {
             protocol,
             version: String::new(),

@@ -4,14 +4,18 @@
 use super::{Alias, Place};
 
 /// A projection of transformers and what diffusers called it.
-const ATTENTION: [(&str, &str); 4] = [("q_proj", "to_q"), ("k_proj", "to_k"), ("v_proj", "to_v"), ("out_proj", "to_out")];
+const ATTENTION: [(&str, &str); 4] =
+    [("q_proj", "to_q"), ("k_proj", "to_k"), ("v_proj", "to_v"), ("out_proj", "to_out")];
 
 /// The names of a CLIP text encoder's layers; none for what is none.
 pub fn aliases(layers: &[&str]) -> Vec<Alias> {
     let mut aliases = Vec::new();
     for layer in layers {
         let plain = layer.strip_prefix("text_model.").unwrap_or(layer);
-        if !plain.contains(".self_attn.") && !plain.contains(".mlp.") && !plain.contains(".layer_norm") && !OTHER.contains(&plain)
+        if !plain.contains(".self_attn.")
+            && !plain.contains(".mlp.")
+            && !plain.contains(".layer_norm")
+            && !OTHER.contains(&plain)
         {
             continue;
         }

@@ -21,7 +21,10 @@ pub fn clip(facts: &Facts<'_>, is_openclip: bool) -> Result<Map<String, Value>> 
         ("intermediate_size".to_owned(), json!(inner)),
         ("num_hidden_layers".to_owned(), json!(facts.count("text_model.encoder.layers."))),
         ("num_attention_heads".to_owned(), json!(heads_of(width))),
-        ("max_position_embeddings".to_owned(), json!(facts.axis("text_model.embeddings.position_embedding.weight", 0)?)),
+        (
+            "max_position_embeddings".to_owned(),
+            json!(facts.axis("text_model.embeddings.position_embedding.weight", 0)?),
+        ),
         ("hidden_act".to_owned(), json!(if exact { "gelu" } else { "quick_gelu" })),
         ("layer_norm_eps".to_owned(), json!(1e-5)),
         // The vocabularies of CLIP end with the mark that ends a text.

@@ -39,7 +39,9 @@ pub fn unet(facts: &Facts<'_>, hints: UNetHints) -> Result<Map<String, Value>> {
     for (i, (down, up)) in down.iter().zip(up.iter().rev()).enumerate() {
         if up.resnets != down.resnets + 1 {
             let (down, up) = (down.resnets, up.resnets);
-            return Err(facts.error(format!("level {i} has {down} resnets on the way down and {up} up, one more is usual")));
+            return Err(
+                facts.error(format!("level {i} has {down} resnets on the way down and {up} up, one more is usual"))
+            );
         }
     }
     let widths: Vec<u64> = down.iter().map(|level| level.channels).collect();

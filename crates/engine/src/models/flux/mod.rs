@@ -95,6 +95,10 @@ impl Network for FluxTransformer {
     fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
         Self::open(weights, FluxConfig::read(&part.name, &part.config)?)
     }
+
+    fn settings(part: &Part) -> Result<String> {
+        Ok(format!("{:?}", FluxConfig::read(&part.name, &part.config)?))
+    }
 }
 
 /// Half precision ends at 65504; diffusers cuts off there.

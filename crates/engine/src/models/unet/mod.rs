@@ -161,4 +161,8 @@ impl Network for UNet {
     fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
         Self::open(weights, UNetConfig::read(&part.name, &part.config)?)
     }
+
+    fn settings(part: &Part) -> Result<String> {
+        Ok(format!("{:?}", UNetConfig::read(&part.name, &part.config)?))
+    }
 }

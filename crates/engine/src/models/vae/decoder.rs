@@ -54,11 +54,6 @@ impl VaeDecoder {
         })
     }
 
-    /// The config it was built from.
-    pub fn config(&self) -> &VaeConfig {
-        &self.config
-    }
-
     /// `(batch, latent_channels, h, w)`, unscaled, to `(batch, out_channels, h·f, w·f)` around -1…1. One picture of the
     /// batch after the other, as their working memory is the largest of a pipeline; each in tiles where it is larger than
     /// one. `between` is asked before each.
@@ -91,6 +86,14 @@ impl VaeDecoder {
 impl Network for VaeDecoder {
     fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
         Self::open(weights, VaeConfig::read(&part.name, &part.config)?)
+    }
+
+    fn settings(part: &Part) -> Result<String> {
+        super::settings(part)
+    }
+
+    fn role<'a>(_: &Part, name: &'a str) -> Option<&'a str> {
+        (!Self::is_known_spare(name)).then_some(name)
     }
 
     /// The half that is not built.

@@ -61,11 +61,6 @@ impl VaeEncoder {
         })
     }
 
-    /// The config it was built from.
-    pub fn config(&self) -> &VaeConfig {
-        &self.config
-    }
-
     /// `(batch, in_channels, h, w)` around -1…1 to where their latents lie: `(batch, latent_channels, h/f, w/f)`. Slices,
     /// tiles and `between` are as for [`super::VaeDecoder::decode`].
     pub fn encode(&self, pictures: &Tensor, tiling: Option<Tiling>, between: &mut Between<'_>) -> Result<Posterior> {
@@ -98,6 +93,14 @@ impl VaeEncoder {
 impl Network for VaeEncoder {
     fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
         Self::open(weights, VaeConfig::read(&part.name, &part.config)?)
+    }
+
+    fn settings(part: &Part) -> Result<String> {
+        super::settings(part)
+    }
+
+    fn role<'a>(_: &Part, name: &'a str) -> Option<&'a str> {
+        (!Self::is_known_spare(name)).then_some(name)
     }
 
     /// The half that is not built.

@@ -14,6 +14,8 @@ pub use posterior::Posterior;
 pub use scaling::Scaling;
 pub use tiling::Tiling;
 
+use crate::Result;
+use crate::config::VaeConfig;
 use crate::parts::Part;
 
 /// Asked between the tiles of a picture; an error ends the work there.
@@ -41,4 +43,19 @@ fn half(vae: &Part, is_in: impl Fn(&str) -> bool) -> Part {
         tensors,
         patches: vae.patches.clone(),
     }
+}
+
+/// What of the config the networks compute with. How latents are scaled, and where half precision is too narrow, is for
+/// the pipeline to know.
+fn settings(vae: &Part) -> Result<String> {
+    let config = VaeConfig::read(&vae.name, &vae.config)?;
+    let network = VaeConfig {
+        force_upcast: false,
+        scaling_factor: 1.0,
+        latents_statistics: None,
+        shift_factor: None,
+        sample_size: 0,
+        ..config
+    };
+    Ok(format!("{network:?}"))
 }

@@ -49,7 +49,11 @@ impl Tiles {
     }
 
     /// `input` and `output` are what a latent counts, in what goes in and in what comes out.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "sides; rounded down as in diffusers")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "sides; rounded down as in diffusers"
+    )]
     fn of(tiling: Tiling, config: &VaeConfig, input: i64, output: i64) -> Option<Self> {
         let side = tiling.tile / i64::from(config.scale_factor());
         let stride = (side as f64 * (1.0 - tiling.overlap)) as i64;
@@ -90,7 +94,9 @@ impl Tiles {
                     made = fade(left, &made, 3, self.fade)?;
                 }
                 let (_, _, rows, columns) = made.size4()?;
-                row.push(made.f_narrow(2, 0, self.kept.min(rows))?.f_narrow(3, 0, self.kept.min(columns))?.f_contiguous()?);
+                row.push(
+                    made.f_narrow(2, 0, self.kept.min(rows))?.f_narrow(3, 0, self.kept.min(columns))?.f_contiguous()?,
+                );
                 // Copies, or the whole tile would stay.
                 edges.push(end(&made, 2, self.fade)?.copy());
                 left = Some(end(&made, 3, self.fade)?.copy());

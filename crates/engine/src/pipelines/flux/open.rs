@@ -1,11 +1,14 @@
 //! From a model's parts to a pipeline: what the parts say they are, and whether they fit together.
 
+use std::cell::OnceCell;
+
 use easel_engine_protocol::Dtype;
 use tch::{Device, Kind};
 
 use super::Flux;
 use crate::config::{ClipConfig, FluxConfig, T5Config, VaeConfig};
 use crate::parts::ModelParts;
+use crate::pipelines::text::TextCache;
 use crate::tokenizer::{ClipTokenizer, T5Tokenizer};
 use crate::{Error, Result};
 
@@ -46,7 +49,22 @@ pub(super) fn open(parts: ModelParts, device: Device, dtype: Dtype) -> Result<Fl
             "the tokenizer has a model_max_length of {length}, the text encoder has {positions} positions"
         )));
     }
-    Ok(Flux { parts, device, kind, t5_kind, vae_kind, clip_tokenizer, t5_tokenizer, transformer, vae, warnings })
+    Ok(Flux {
+        parts,
+        device,
+        kind,
+        t5_kind,
+        vae_kind,
+        clip_tokenizer,
+        t5_tokenizer,
+        clip,
+        t5,
+        transformer,
+        vae,
+        texts: TextCache::default(),
+        warnings,
+        preview: OnceCell::new(),
+    })
 }
 
 /// Whether the parts were made for each other; otherwise libtorch would say it in terms of matrices, and late.

@@ -1,10 +1,15 @@
 //! From prompts to what the transformer is conditioned on: T5's states, and CLIP's pooled state.
 
+use std::cell::OnceCell;
+
 use tch::Tensor;
 
 use super::Flux;
+use crate::adapters::AdapterSet;
 use crate::models::flux::{Conditioning, Conditions};
 use crate::models::{ClipText, FluxTransformer, T5Encoder};
+use crate::parts::Part;
+use crate::pipelines::text::{Known, TextKey, once};
 use crate::pipelines::{Observer, Request};
 use crate::pool::{Lease, Pool};
 use crate::tokenizer::Encoded;
@@ -33,40 +38,70 @@ pub(super) struct Conditionings {
 }
 
 impl Flux {
-    pub(super) fn lease_clip(&self, pool: &Pool) -> Result<Lease<ClipText>> {
-        pool.lease(self.parts.needed("text_encoder", "CLIPTextModel")?, self.kind)
+    fn clip(&self) -> Result<&Part> {
+        self.parts.needed("text_encoder", "CLIPTextModel")
     }
 
-    pub(super) fn lease_t5(&self, pool: &Pool) -> Result<Lease<T5Encoder>> {
-        pool.lease(self.parts.needed("text_encoder_2", "T5EncoderModel")?, self.t5_kind)
+    fn t5(&self) -> Result<&Part> {
+        self.parts.needed("text_encoder_2", "T5EncoderModel")
+    }
+
+    pub(super) fn lease_clip(&self, adapters: &AdapterSet, pool: &Pool) -> Result<Lease<ClipText>> {
+        pool.lease(&adapters.patched(self.clip()?), self.kind)
+    }
+
+    pub(super) fn lease_t5(&self, adapters: &AdapterSet, pool: &Pool) -> Result<Lease<T5Encoder>> {
+        pool.lease(&adapters.patched(self.t5()?), self.t5_kind)
     }
 
     /// Encodes the prompts; the encoders are needed no longer after that.
-    pub(super) fn encode_prompts(&self, request: &Request, pool: &Pool, observer: &mut dyn Observer) -> Result<Texts> {
+    pub(super) fn encode_prompts(
+        &self,
+        request: &Request,
+        adapters: &AdapterSet,
+        pool: &Pool,
+        observer: &mut dyn Observer,
+    ) -> Result<Texts> {
         let negative = request.negative_prompt.as_deref();
-        let mut prompts = vec![("prompt", request.prompt.as_str())];
+        let mut prompts = vec![(PROMPT, request.prompt.as_str())];
         if Self::guides(request) {
             prompts.extend(negative.map(|text| ("negative prompt", text)));
         } else if negative.is_some_and(|text| !text.is_empty()) {
             observer.warn("the negative prompt has no effect: FLUX computes it where true_cfg_scale is above 1");
         }
         // One encoder after the other, so that a device need not hold both.
-        let pooled = self.pool_texts(&prompts, pool, observer)?;
-        let states = self.read_texts(&prompts, self.tokens(request)?, pool, observer)?;
+        let pooled = self.pool_texts(&prompts, adapters, pool, observer)?;
+        let states = self.read_texts(&prompts, self.tokens(request)?, (adapters, pool), observer)?;
         let mut texts = states.into_iter().zip(pooled).map(|(states, pooled)| Text { states, pooled });
         let positive = texts.next().ok_or_else(|| Error::internal("a prompt was not encoded"))?;
         Ok(Texts { positive, negative: texts.next() })
     }
 
     /// CLIP's pooled state of each prompt.
-    fn pool_texts(&self, prompts: &[(&str, &str)], pool: &Pool, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
-        let clip = self.lease_clip(pool)?;
-        clip.warnings().iter().for_each(|warning| observer.warn(warning));
+    fn pool_texts(
+        &self,
+        prompts: &[(&str, &str)],
+        adapters: &AdapterSet,
+        pool: &Pool,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Tensor>> {
+        let encoder = adapters.patched(self.clip()?).key();
+        let clip = OnceCell::new();
         let mut pooled = Vec::new();
         for (which, prompt) in prompts {
             let encoded = self.clip_tokenizer.encode(prompt)?;
             let ids = ids(&encoded, (which, "input_ids_1"), observer)?;
-            let state = clip.pool(&ids.f_to(self.device)?)?;
+            let wanted = "pooled".to_owned();
+            let key = TextKey { encoder, kind: self.kind, wanted, ids: encoded.ids };
+            let known = self.texts.get(key, || {
+                let clip = once(&clip, || self.lease_clip(adapters, pool))?;
+                let states = clip.pool(&ids.f_to(self.device)?)?;
+                Ok(Known { states, pooled: None, warnings: clip.warnings().to_vec() })
+            })?;
+            if *which == PROMPT {
+                known.warnings.iter().for_each(|warning| observer.warn(warning));
+            }
+            let state = known.states;
             observer.dump(dump_name(which, ["pooled", "negative_pooled"]), &state);
             pooled.push(state);
         }
@@ -78,11 +113,11 @@ impl Flux {
         &self,
         prompts: &[(&str, &str)],
         tokens: u32,
-        pool: &Pool,
+        (adapters, pool): (&AdapterSet, &Pool),
         observer: &mut dyn Observer,
     ) -> Result<Vec<Tensor>> {
-        let t5 = self.lease_t5(pool)?;
-        t5.warnings().iter().for_each(|warning| observer.warn(warning));
+        let encoder = adapters.patched(self.t5()?).key();
+        let t5 = OnceCell::new();
         let length = usize::try_from(tokens).map_err(Error::internal)?;
         let mut states = Vec::new();
         for (which, prompt) in prompts {
@@ -93,24 +128,37 @@ impl Flux {
                     .warn(&format!("the {which} is cut off, the model reads {tokens} tokens: \"{text}\" is left out"));
             }
             let ids = ids(&encoded, (which, "input_ids_2"), observer)?;
-            let state = t5.forward(&ids.f_to(self.device)?)?.f_totype(self.kind)?;
+            let wanted = format!("states in {:?}", self.kind);
+            let key = TextKey { encoder, kind: self.t5_kind, wanted, ids: encoded.ids };
+            let known = self.texts.get(key, || {
+                let t5 = once(&t5, || self.lease_t5(adapters, pool))?;
+                let states = t5.forward(&ids.f_to(self.device)?)?.f_totype(self.kind)?;
+                Ok(Known { states, pooled: None, warnings: t5.warnings().to_vec() })
+            })?;
+            if *which == PROMPT {
+                known.warnings.iter().for_each(|warning| observer.warn(warning));
+            }
+            let state = known.states;
             observer.dump(dump_name(which, ["prompt_embeds", "negative_prompt_embeds"]), &state);
             states.push(state);
         }
         Ok(states)
     }
 
-    /// Computes all that the prompts decide.
+    /// Computes all that the prompts decide, for so many pictures at once.
     pub(super) fn condition(
         &self,
         request: &Request,
         transformer: &FluxTransformer,
         texts: &Texts,
         grid: (i64, i64),
+        pictures: usize,
     ) -> Result<Conditionings> {
+        let pictures = i64::try_from(pictures).map_err(Error::internal)?;
         let condition = |text: &Text| {
             let guidance = self.transformer.guidance_embeds.then_some(request.guidance_scale);
-            transformer.condition(&Conditions { text: &text.states, pooled: &text.pooled, guidance, grid })
+            let (text, pooled) = (text.states.f_repeat([pictures, 1, 1])?, text.pooled.f_repeat([pictures, 1])?);
+            transformer.condition(&Conditions { text: &text, pooled: &pooled, guidance, grid })
         };
         let negative = match (&texts.negative, request.options.true_cfg_scale) {
             (Some(text), Some(scale)) => Some((condition(text)?, scale)),
@@ -120,15 +168,18 @@ impl Flux {
     }
 }
 
+/// What the prompt is called, as against the negative one.
+const PROMPT: &str = "prompt";
+
 /// `(1, tokens)`.
 fn ids(encoded: &Encoded, (which, name): (&str, &str), observer: &mut dyn Observer) -> Result<Tensor> {
     let ids = Tensor::f_from_slice(&encoded.ids)?.f_unsqueeze(0)?;
-    if which == "prompt" {
+    if which == PROMPT {
         observer.dump(name, &ids);
     }
     Ok(ids)
 }
 
 fn dump_name(which: &str, [positive, negative]: [&'static str; 2]) -> &'static str {
-    if which == "prompt" { positive } else { negative }
+    if which == PROMPT { positive } else { negative }
 }

@@ -3,9 +3,10 @@
 use tch::{Kind, Tensor};
 
 use super::{Family, LatentModel};
+use crate::adapters::AdapterSet;
 use crate::models::UNet;
 use crate::models::unet::{Conditioning, Conditions};
-use crate::pipelines::text::{Encoded, Texts, Which, encode};
+use crate::pipelines::text::{Encoded, Prompt, Texts, Which, encode};
 use crate::pipelines::{Observer, Request, guidance};
 use crate::pool::Pool;
 use crate::{Error, Result};
@@ -16,26 +17,31 @@ impl LatentModel {
         &self,
         family: &dyn Family,
         request: &Request,
+        adapters: &AdapterSet,
         pool: &Pool,
         observer: &mut dyn Observer,
     ) -> Result<Texts> {
-        let encoders = self.lease_encoders(pool)?;
-        encoders.iter().flat_map(|encoder| encoder.model.warnings()).for_each(|warning| observer.warn(warning));
+        let encoders = self.encoders(adapters, pool)?;
         let layer = family.layer(request.options.clip_skip.unwrap_or_default());
-        let positive = encode(&encoders, &request.prompt, layer, Which::Prompt, observer)?;
+        let mut prompts = vec![Prompt { text: &request.prompt, layer, which: Which::Prompt }];
+        let guides = self.guides(request);
+        let absent = request.negative_prompt.is_none() && family.absent_is_zeros();
+        if guides && !absent {
+            let text = request.negative_prompt.as_deref().unwrap_or_default();
+            prompts.push(Prompt { text, layer: family.layer(0), which: Which::Negative });
+        }
+        let mut encoded = encode(&encoders, request, &prompts, observer)?.into_iter();
+        let positive = encoded.next().ok_or_else(|| Error::internal("a prompt was not encoded"))?;
         dump(observer, ["prompt_embeds", "pooled"], &positive);
-        if !self.guides(request) {
+        if !guides {
             return Ok(Texts { positive, negative: None });
         }
-        let negative = match (&request.negative_prompt, family.absent_is_zeros()) {
-            (None, true) => Encoded {
+        let negative = match encoded.next() {
+            Some(negative) => negative,
+            None => Encoded {
                 states: positive.states.f_zeros_like()?,
                 pooled: positive.pooled.as_ref().map(Tensor::f_zeros_like).transpose()?,
             },
-            (prompt, _) => {
-                let prompt = prompt.as_deref().unwrap_or_default();
-                encode(&encoders, prompt, family.layer(0), Which::Negative, observer)?
-            }
         };
         dump(observer, ["negative_prompt_embeds", "negative_pooled"], &negative);
         Ok(Texts { positive, negative: Some(negative) })

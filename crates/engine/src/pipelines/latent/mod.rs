@@ -4,6 +4,7 @@
 mod condition;
 mod network;
 mod open;
+mod plan;
 mod start;
 
 use std::cell::OnceCell;
@@ -13,22 +14,24 @@ use tch::{Device, Kind, Tensor};
 
 pub(super) use network::Layout;
 pub(super) use open::{Recipe, open};
+pub(super) use start::of_mask;
 
 use super::denoise::{Watched, denoise};
 use super::guidance::Guidance;
 use super::noise::Noise;
 use super::preview::Preview;
 use super::size::latent_size;
-use super::text::{self, Encoder};
+use super::text::{self, Encoder, TextCache};
 use super::work::{Strengths, Work};
-use super::{Observer, Picture, Request, Sampler, dump_name, memory, pixels};
+use super::{Observer, Picture, Request, Sampler, dump_name, pixels};
+use crate::adapters::AdapterSet;
 use crate::config::{UNetConfig, VaeConfig};
 use crate::models::clip::LayerChoice;
 use crate::models::unet::Conditioning;
 use crate::models::vae::{self, Scaling, Tiling, VaeDecoder};
 use crate::parts::ModelParts;
 use crate::pictures::Pixels;
-use crate::pool::Pool;
+use crate::pool::{Admission, PhaseKind, Pool};
 use crate::schedulers::{Ask, Schedule};
 use crate::{Error, Result};
 
@@ -45,6 +48,8 @@ pub(super) struct LatentModel {
     pub vae: VaeConfig,
     /// The text encoders in the order of the concatenation.
     pub encoders: Vec<Encoder>,
+    /// What they said about prompts.
+    pub texts: TextCache,
     pub warnings: Vec<String>,
     pub preview: OnceCell<Preview>,
 }
@@ -80,8 +85,9 @@ pub(super) trait Family {
 pub(super) fn load(family: &dyn Family, pool: &Pool) -> Result<()> {
     let _no_grad = tch::no_grad_guard();
     let model = family.model();
-    model.lease_encoders(pool)?;
-    model.lease_unet(pool)?;
+    let plain = AdapterSet::default();
+    model.encoders(&plain, pool)?.iter().try_for_each(|encoder| encoder.model().map(|_| ()))?;
+    model.lease_unet(&plain, pool)?;
     model.lease_decoder(pool)?;
     Ok(())
 }
@@ -103,18 +109,30 @@ pub(super) fn generate(
     let schedule =
         crate::schedulers::build(&model.parts.scheduler, request.scheduler.as_ref(), &Ask::steps(request.steps))?;
     let begin = if work == Work::Text { 0 } else { schedule.begin(work.strength())? };
-    model.check_memory(request)?;
-    for warning in &model.warnings {
+    let adapters = AdapterSet::open(&request.loras, &model.parts, request.options.strict_loras)?;
+    let admission = model.admit(request, &work, &adapters, pool)?;
+    let tiling = model.tiling(request, &admission);
+    for warning in model.warnings.iter().map(String::as_str).chain(admission.warning()) {
         observer.warn(warning);
     }
-    let texts = model.encode_prompts(family, request, pool, observer)?;
-    let source = model.read(&work, request.tiling, pool, observer)?;
+    adapters.warnings().for_each(|warning| observer.warn(&warning));
+    let texts = {
+        let _computing = admission.enter(PhaseKind::EncodeText)?;
+        model.encode_prompts(family, request, &adapters, pool, observer)?
+    };
+    let source = if work == Work::Text {
+        start::Source::default()
+    } else {
+        let _computing = admission.enter(PhaseKind::EncodePicture)?;
+        model.read(&work, tiling, pool, observer)?
+    };
     let preview = model.preview(family, request, &work, pool)?;
-    let job = Job { family, request, work, schedule, begin, size, texts, source };
+    let together = usize::try_from(admission.together()).unwrap_or(1);
+    let job = Job { family, request, adapters, work, schedule, begin, size, texts, source, admission, tiling };
     let mut pictures = Vec::with_capacity(request.seeds.len());
     let mut conditioning = None;
-    for (chunk, seeds) in (0..).zip(request.seeds.chunks(request.together.max(1))) {
-        let first = chunk * u32::try_from(request.together.max(1)).unwrap_or(u32::MAX);
+    for (chunk, seeds) in (0..).zip(request.seeds.chunks(together)) {
+        let first = chunk * job.admission.together();
         let mut watched = Watched { observer, first, preview };
         let latents = job.draw(seeds, &mut conditioning, pool, &mut watched)?;
         for (row, (image, &seed)) in (0..).zip((first..).zip(seeds)) {
@@ -130,7 +148,6 @@ pub(super) fn generate(
 
 /// What can be asked of any of these models.
 fn check_options(request: &Request) -> Result<()> {
-    text::check_options(request)?;
     if !request.guidance_scale.is_finite() {
         return Err(Error::invalid(format!("guidance_scale is {}, not a number", request.guidance_scale)));
     }
@@ -148,6 +165,7 @@ fn check_options(request: &Request) -> Result<()> {
 struct Job<'a> {
     family: &'a dyn Family,
     request: &'a Request,
+    adapters: AdapterSet,
     work: Work,
     schedule: Schedule,
     begin: usize,
@@ -155,6 +173,8 @@ struct Job<'a> {
     size: (i64, i64),
     texts: text::Texts,
     source: start::Source,
+    admission: Admission,
+    tiling: Option<Tiling>,
 }
 
 impl Job<'_> {
@@ -171,7 +191,8 @@ impl Job<'_> {
         let mut noise = Noise::of(seeds, &[model.vae.latent_channels, self.size.0, self.size.1])?;
         let scaling = self.family.scalings(&self.work)[0];
         let start = model.start(&self.source, &self.work, scaling, &sampler, &mut noise, watched)?;
-        let unet = model.lease_unet(pool)?;
+        let unet = model.lease_unet(&self.adapters, pool)?;
+        let _computing = self.admission.enter(PhaseKind::Denoise)?;
         let is_first = conditioning.is_none();
         if is_first {
             unet.warnings().iter().for_each(|warning| watched.observer.warn(warning));
@@ -202,9 +223,10 @@ impl Job<'_> {
         if image == 0 {
             vae.warnings().iter().for_each(|warning| observer.warn(warning));
         }
+        let _computing = self.admission.enter(PhaseKind::Decode)?;
         let [_, scaling] = self.family.scalings(&self.work);
         let latents = scaling.undo(&model.vae, &latents.f_totype(model.vae_kind)?)?;
-        let decoded = vae.decode(&latents, self.request.tiling, &mut || going_on(observer))?;
+        let decoded = vae.decode(&latents, self.tiling, &mut || going_on(observer))?;
         let decoded = pixels::to_unit_range(&decoded)?;
         observer.dump(&dump_name(image, "image"), &decoded);
         let rgb = pixels::to_rgb(&decoded)?;
@@ -227,14 +249,6 @@ impl LatentModel {
         request.guidance_scale > 1.0 && self.unet.time.cond_proj_dim.is_none()
     }
 
-    fn check_memory(&self, request: &Request) -> Result<()> {
-        let side = |side: u32| match request.tiling {
-            Some(Tiling { tile, .. }) => side.min(u32::try_from(tile).unwrap_or(u32::MAX)),
-            None => side,
-        };
-        memory::check(&self.vae, (side(request.width), side(request.height)), self.device, self.vae_kind)
-    }
-
     fn preview(
         &self,
         family: &dyn Family,
@@ -247,23 +261,25 @@ impl LatentModel {
             let decoder: &VaeDecoder = &*self.lease_decoder(pool)?;
             let [_, scaling] = family.scalings(work);
             // Set already only if it was fitted meanwhile, which one thread does not.
-            let _ = self.preview.set(Preview::fit(decoder, scaling, (self.device, self.vae_kind))?);
+            let _ = self.preview.set(Preview::fit(decoder, (&self.vae, scaling), (self.device, self.vae_kind))?);
         }
         Ok(self.preview.get().map(|preview| (preview, every)))
     }
 
-    fn lease_encoders(&self, pool: &Pool) -> Result<Vec<text::TextEncoder<'_>>> {
+    fn encoders<'a>(&'a self, adapters: &AdapterSet, pool: &'a Pool) -> Result<Vec<text::TextEncoder<'a>>> {
         self.encoders
             .iter()
             .map(|Encoder { name, tokenizer, .. }| {
                 let part = self.parts.part(name).ok_or_else(|| Error::internal(format!("{name} is gone")))?;
-                Ok(text::TextEncoder { tokenizer, model: pool.lease(part, self.kind)?, device: self.device })
+                let (kind, device, known) = (self.kind, self.device, &self.texts);
+                let part = adapters.patched(part);
+                Ok(text::TextEncoder { tokenizer, part, kind, device, pool, known, model: OnceCell::new() })
             })
             .collect()
     }
 
-    fn lease_unet(&self, pool: &Pool) -> Result<crate::pool::Lease<crate::models::UNet>> {
-        pool.lease(self.parts.needed("unet", "UNet2DConditionModel")?, self.kind)
+    fn lease_unet(&self, adapters: &AdapterSet, pool: &Pool) -> Result<crate::pool::Lease<crate::models::UNet>> {
+        pool.lease(&adapters.patched(self.parts.needed("unet", "UNet2DConditionModel")?), self.kind)
     }
 
     fn lease_decoder(&self, pool: &Pool) -> Result<crate::pool::Lease<VaeDecoder>> {

@@ -8,7 +8,7 @@ use tch::{Device, Kind};
 use super::{LatentModel, Layout};
 use crate::config::{ClipConfig, UNetConfig, VaeConfig};
 use crate::parts::ModelParts;
-use crate::pipelines::text::Encoder;
+use crate::pipelines::text::{Encoder, TextCache};
 use crate::tokenizer::ClipTokenizer;
 use crate::{Error, Result};
 
@@ -58,7 +58,8 @@ pub(in crate::pipelines) fn open(
         Ok(_) => {}
     }
     let preview = OnceCell::new();
-    Ok(LatentModel { parts, device, kind, vae_kind, unet, layout, vae, encoders, warnings, preview })
+    let texts = TextCache::default();
+    Ok(LatentModel { parts, device, kind, vae_kind, unet, layout, vae, encoders, texts, warnings, preview })
 }
 
 fn kind_of(dtype: Dtype) -> Kind {

@@ -122,7 +122,7 @@ fn is_whole(strength: f64) -> bool {
 }
 
 /// `(1, 1, height, width)`: 1 where a mask is at least half white, else 0.
-fn of_mask(mask: &Pixels) -> Result<Tensor> {
+pub(in crate::pipelines) fn of_mask(mask: &Pixels) -> Result<Tensor> {
     let white: Vec<u8> = mask.brightness().map(|bright| u8::from(bright >= 128)).collect();
     let shape = [1, 1, i64::from(mask.height), i64::from(mask.width)];
     Ok(Tensor::f_from_slice(&white)?.f_view(shape)?.f_to_device_(Device::Cpu, Kind::Float, false, false)?)

@@ -1,14 +1,25 @@
-//! From prompts to what a network is conditioned on: tokenizer, text encoder, and what is asked of both.
+//! From prompts to what a network is conditioned on: tokenizer, text encoder, and what is asked of both. What was encoded
+//! before needs no encoder.
 
-use tch::{Device, Tensor};
+mod cache;
+mod plan;
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+use tch::{Device, Kind, Tensor};
+
+pub(super) use cache::{Known, TextCache, TextKey};
+use plan::{Plan, Reading, Row};
 
 use super::{Observer, Request};
+use crate::Result;
 use crate::config::ClipConfig;
 use crate::models::ClipText;
-use crate::models::clip::{LayerChoice, TextState};
-use crate::pool::Lease;
+use crate::models::clip::LayerChoice;
+use crate::parts::Part;
+use crate::pool::{Lease, Pool};
 use crate::tokenizer::ClipTokenizer;
-use crate::{Error, Result};
 
 /// A CLIP text encoder of a model: its name among the parts, the tokenizer before it, and its shape.
 #[derive(Debug)]
@@ -18,12 +29,16 @@ pub(super) struct Encoder {
     pub config: ClipConfig,
 }
 
-/// A tokenizer and the encoder behind it, ready to be used.
+/// A tokenizer and the encoder behind it, which is built when it is needed.
 #[derive(Debug)]
 pub(super) struct TextEncoder<'a> {
     pub tokenizer: &'a ClipTokenizer,
-    pub model: Lease<ClipText>,
+    pub part: Cow<'a, Part>,
+    pub kind: Kind,
     pub device: Device,
+    pub pool: &'a Pool,
+    pub known: &'a TextCache,
+    pub model: OnceCell<Lease<ClipText>>,
 }
 
 /// The prompts of a request, encoded.
@@ -50,65 +65,123 @@ pub(super) enum Which {
     Negative,
 }
 
-/// Refuses what asks more of the text than the encoders here do.
-pub(super) fn check_options(request: &Request) -> Result<()> {
-    let options = &request.options;
-    let asked = [
-        ("options.long_prompts", options.long_prompts),
-        ("options.prompt_weights", options.prompt_weights),
-        ("options.strict_loras", options.strict_loras),
-        ("loras", !request.loras.is_empty()),
-    ];
-    match asked.iter().find(|(_, asked)| *asked) {
-        Some((field, _)) => Err(Error::invalid(format!("{field} is given, which the pipeline does not do"))),
-        None => Ok(()),
-    }
+/// A prompt, and which layer of the encoders says what it means.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prompt<'a> {
+    pub text: &'a str,
+    pub layer: LayerChoice,
+    pub which: Which,
 }
 
-impl TextEncoder<'_> {
-    /// Encodes a prompt; `number` is the encoder's, from 1. What does not fit is cut off and handed back.
-    pub(super) fn encode(
-        &self,
-        prompt: &str,
-        layer: LayerChoice,
-        (which, number): (Which, u32),
-        observer: &mut dyn Observer,
-    ) -> Result<(TextState, Option<String>)> {
-        let encoded = self.tokenizer.encode(prompt)?;
-        let ids = Tensor::f_from_slice(&encoded.ids)?.f_unsqueeze(0)?;
-        if which == Which::Prompt {
-            observer.dump(&format!("input_ids_{number}"), &ids);
-        }
-        Ok((self.model.forward(&ids.f_to(self.device)?, layer)?, encoded.truncated))
-    }
-}
-
-/// Encodes a prompt with all encoders of a model: their states side by side, and the first pooled text there is.
+/// Encodes prompts with all encoders of a model: their states side by side, and the first pooled text there is. All are
+/// as long as the longest.
 pub(super) fn encode(
     encoders: &[TextEncoder<'_>],
-    prompt: &str,
-    layer: LayerChoice,
-    which: Which,
+    request: &Request,
+    prompts: &[Prompt<'_>],
+    observer: &mut dyn Observer,
+) -> Result<Vec<Encoded>> {
+    let reading = Reading::of(&request.options);
+    let mut plans = Vec::with_capacity(prompts.len());
+    for prompt in prompts {
+        let plan = |encoder: &TextEncoder<'_>| reading.plan(prompt.text, encoder.tokenizer);
+        plans.push(encoders.iter().map(plan).collect::<Result<Vec<_>>>()?);
+    }
+    let rows = plans.iter().flatten().map(|plan| plan.rows.len()).max().unwrap_or(1);
+    for plans in &mut plans {
+        plans.iter_mut().zip(encoders).for_each(|(plan, encoder)| plan.extend(rows, encoder.tokenizer));
+    }
+    let mut told = Vec::new();
+    let encoded = prompts.iter().zip(&plans);
+    encoded.map(|(prompt, plans)| encode_one(encoders, *prompt, plans, &mut told, observer)).collect()
+}
+
+fn encode_one(
+    encoders: &[TextEncoder<'_>],
+    prompt: Prompt<'_>,
+    plans: &[Plan],
+    told: &mut Vec<String>,
     observer: &mut dyn Observer,
 ) -> Result<Encoded> {
     let mut states = Vec::new();
     let mut pooled = None;
-    let mut cut = Vec::new();
-    for (number, encoder) in (1..).zip(encoders) {
-        let (state, left_out) = encoder.encode(prompt, layer, (which, number), observer)?;
-        if let Some(text) = left_out
-            && !cut.contains(&text)
-        {
-            let which = match which {
-                Which::Prompt => "prompt",
-                Which::Negative => "negative prompt",
-            };
+    let which = match prompt.which {
+        Which::Prompt => "prompt",
+        Which::Negative => "negative prompt",
+    };
+    for ((number, encoder), plan) in (1..).zip(encoders).zip(plans) {
+        let mut warnings = Vec::new();
+        if let Some(left_out) = &plan.left_out {
             let most = encoder.tokenizer.length();
-            observer.warn(&format!("the {which} is cut off, the model reads {most} tokens: \"{text}\" is left out"));
-            cut.push(text);
+            warnings.push(format!("the {which} is cut off, the model reads {most} tokens: {left_out} left out"));
         }
-        states.push(state.states);
-        pooled = pooled.or(state.pooled);
+        let ids: Vec<&[i64]> = plan.rows.iter().map(|row| row.ids.as_slice()).collect();
+        if prompt.which == Which::Prompt {
+            let ids = Tensor::f_from_slice(&ids.concat())?.f_unsqueeze(0)?;
+            observer.dump(&format!("input_ids_{number}"), &ids);
+        }
+        let mut lines = Vec::with_capacity(plan.rows.len());
+        for (i, row) in plan.rows.iter().enumerate() {
+            let known = encoder.encode(row, prompt.layer)?;
+            warnings.extend(known.warnings);
+            lines.push(known.states);
+            // The pooled text is that of the first row.
+            if i == 0 {
+                pooled = pooled.or(known.pooled);
+            }
+        }
+        states.push(Tensor::f_cat(&lines, 1)?);
+        for warning in warnings {
+            if !told.contains(&warning) {
+                observer.warn(&warning);
+                told.push(warning);
+            }
+        }
     }
     Ok(Encoded { states: Tensor::f_cat(&states, -1)?, pooled })
+}
+
+impl TextEncoder<'_> {
+    /// The encoder itself.
+    pub(super) fn model(&self) -> Result<&Lease<ClipText>> {
+        once(&self.model, || self.pool.lease(&self.part, self.kind))
+    }
+
+    /// What the encoder says about one row, weighed.
+    fn encode(&self, row: &Row, layer: LayerChoice) -> Result<Known> {
+        let wanted = format!("{layer:?}");
+        let key = TextKey { encoder: self.part.key(), kind: self.kind, wanted, ids: row.ids.clone() };
+        let mut known = self.known.get(key, || {
+            let model = self.model()?;
+            let ids = Tensor::f_from_slice(&row.ids)?.f_unsqueeze(0)?;
+            let state = model.forward(&ids.f_to(self.device)?, layer)?;
+            Ok(Known { states: state.states, pooled: state.pooled, warnings: model.warnings().to_vec() })
+        })?;
+        if let Some(weights) = &row.weights {
+            known.states = weigh(&known.states, weights)?;
+        }
+        Ok(known)
+    }
+}
+
+/// The states of a row, `(1, tokens, width)`, each multiplied by its weight; then all by one number, so that their mean is
+/// what it was. As `EmphasisOriginal` of AUTOMATIC1111's web UI (`modules/sd_emphasis.py`).
+fn weigh(states: &Tensor, weights: &[f32]) -> Result<Tensor> {
+    let kind = states.f_kind()?;
+    let states = states.f_totype(Kind::Float)?;
+    let weights = Tensor::f_from_slice(weights)?.f_to(states.device())?.f_view([1, -1, 1])?;
+    let weighed = states.f_mul(&weights)?;
+    let restore = states.f_mean(Kind::Float)?.f_div(&weighed.f_mean(Kind::Float)?)?;
+    Ok(weighed.f_mul(&restore)?.f_totype(kind)?)
+}
+
+/// What a cell holds, made if it is empty.
+pub(super) fn once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    match cell.get() {
+        Some(known) => Ok(known),
+        None => {
+            let made = make()?;
+            Ok(cell.get_or_init(|| made))
+        }
+    }
 }
