@@ -17,7 +17,7 @@ with_libtorch = export LIBTORCH; LIBTORCH="$$($(PYTHON) tools/libtorch.py)";
 # One way to build the binaries, so that no two recipes compile the same crate with other features.
 build_release = $(with_libtorch) $(CARGO) build --release --locked --workspace --bins
 
-.PHONY: help run demo build test test-long matrix bench fixtures openapi docs fmt deny libtorch docker clean tools
+.PHONY: help run demo build test test-long matrix bench bench-engine fixtures openapi docs fmt deny libtorch docker clean tools
 
 help:
 	@echo 'make run         build everything and serve on http://127.0.0.1:8080   (ARGS="--listen 127.0.0.1:9000")'
@@ -27,6 +27,7 @@ help:
 	@echo 'make test        formatting, lints, docs and every test at small counts'
 	@echo 'make test-long   the same suites at full counts; writes docs/test-long.md'
 	@echo 'make bench       measure, each number beside a floor or a peer'
+	@echo 'make bench-engine   of that, the engine beside diffusers; writes docs/benchmarks/engine.md'
 	@echo
 	@echo 'make fmt         format the code'
 	@echo 'make openapi     write openapi/easel.json anew from the handlers'
@@ -67,6 +68,11 @@ bench: build
 	@export EASEL_BENCH_PEERS; EASEL_BENCH_PEERS="$$($(PYTHON) tools/setup_test_env.py peers || true)"; \
 	export EASEL_PARITY_PYTHON; EASEL_PARITY_PYTHON="$$($(PYTHON) tools/setup_test_env.py parity || true)"; \
 	$(with_libtorch) $(CARGO) bench --locked --workspace --bench '*'
+
+# Models of the families in small are made on first use, in ~/.cache/easel/bench-models (2.4 GB).
+bench-engine: tools
+	@export EASEL_PARITY_PYTHON; EASEL_PARITY_PYTHON="$$($(PYTHON) tools/setup_test_env.py parity || true)"; \
+	$(with_libtorch) $(CARGO) bench --locked --package easel-engine --bench engine
 
 fixtures: tools
 	@python="$$($(PYTHON) tools/setup_test_env.py parity)"; \

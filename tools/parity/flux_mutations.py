@@ -35,9 +35,22 @@ mutations.BUGS = [
         "for (i, block) in self.blocks.iter().enumerate() {\n                hidden = block.forward(&hidden, &bias.f_mul_scalar(f64::from(u8::from(i == 0)))?)?;"),
     Bug("T5's distances the other way round", "src/models/t5.rs", "distance.f_gt(0)?", "distance.f_lt(0)?"),
     Bug("T5's far distances in one bucket more", "src/models/t5.rs", "grown.f_clamp_max(half - 1)?", "grown.f_clamp_max(half - 2)?"),
+    Bug("exact GELU for gelu_new in T5", "src/config/t5.rs", '"gelu_new" => Activation::GeluNew', '"gelu_new" => Activation::Gelu'),
     Bug("exact GELU in T5's gate", "src/config/t5.rs", '["gated", "gelu"] => (true, "gelu_new")', '["gated", "gelu"] => (true, "gelu")'),
     Bug("T5's activation on the other matrix", "src/models/t5.rs", 'if config.gated { ["wi_0", "wi_1"] }', 'if config.gated { ["wi_1", "wi_0"] }'),
     Bug("T5's end cut off with the rest", "src/tokenizer/t5.rs", "length.saturating_sub(self.added)", "length"),
+    Bug("the VAE's shift left out", f"{PIPELINE}/mod.rs", "Scaling::Shift.undo", "Scaling::Factor.undo"),
+    Bug("channels last in a patch", f"{PIPELINE}/pack.rs", "f_permute([0, 2, 4, 1, 3, 5])", "f_permute([0, 2, 4, 3, 5, 1])"),
+    Bug("rows and columns within a patch swapped", f"{PIPELINE}/pack.rs", "f_permute([0, 2, 4, 1, 3, 5])", "f_permute([0, 2, 4, 1, 5, 3])"),
+    Bug("true guidance beyond the positive prediction by one", f"{PIPELINE}/mod.rs", "Guidance { scale: *scale,", "Guidance { scale: *scale + 1.0,"),
+    Bug("negative prompt encoded without its words", f"{PIPELINE}/prompt.rs", '("negative prompt", text)', '("negative prompt", &text[..0])'),
+    Bug("sigmas from 1 to 0", f"{PIPELINE}/mod.rs", "let step = (1.0 / n - 1.0) / (n - 1.0);", "let step = -1.0 / n * 1.01;"),
+    Bug("the schedule shifted by pixels, not patches", f"{PIPELINE}/mod.rs", "rows.saturating_mul(columns)", "(4 * rows).saturating_mul(columns)"),
+    Bug("steps of a picture rounded as SD's", f"{PIPELINE}/mod.rs", "schedule.begin_of_flux(", "schedule.begin("),
+    Bug("no noise drawn for a picture's latents", f"{PIPELINE}/start.rs", "let drawn = on(self.device, self.vae_kind, &noise.draw()?)?;",
+        "let drawn = on(self.device, self.vae_kind, &noise.draw()?.f_zeros_like()?)?;"),
+    Bug("mask the other way round", f"{PIPELINE}/start.rs", "mask: mask.shallow_clone()", "mask: mask.f_neg().unwrap().f_add_scalar(1.0).unwrap()"),
+    Bug("pictures scaled without shift", f"{PIPELINE}/start.rs", "Scaling::Shift.apply", "Scaling::Factor.apply"),
 ]
 
 if __name__ == "__main__":

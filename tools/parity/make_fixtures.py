@@ -27,9 +27,9 @@ import variations  # noqa: E402
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the fixtures folder, crates/engine/tests/fixtures")
-    parser.add_argument("--only", nargs="*", metavar="NAME", help="schedulers, tokenizers, tokenizers-t5, names of pipelines, or flux- and the name of one")
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="schedulers, tokenizers, tokenizers-t5, single, names of pipelines, flux- and the name of one, adapters, prompts")
     parser.add_argument("--threads", type=int, default=1, help="of torch; the numbers are those of one (default: %(default)s)")
-    parser.add_argument("--limit-mb", type=float, default=18.0, help="default: %(default)s")
+    parser.add_argument("--limit-mb", type=float, default=19.0, help="default: %(default)s")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     wanted = lambda name: not arguments.only or name in arguments.only  # noqa: E731
@@ -51,6 +51,16 @@ def main() -> None:
             shutil.rmtree(arguments.out / "flux" / variation.name, ignore_errors=True)
             size = flux.write(variation, arguments.out / "flux")
             print(f"flux-{variation.name}: {size / 1e6:.2f} MB", flush=True)
+    if wanted("adapters"):
+        base = arguments.out / "pipelines" / "base"
+        subprocess.run([sys.executable, here / "loras.py", "--base", base, "--out", arguments.out / "adapters"], check=True)
+    if wanted("prompts"):
+        subprocess.run([sys.executable, here / "prompts.py", "--fixtures", arguments.out, "--out", arguments.out / "prompts"], check=True)
+    if wanted("single"):
+        for name in ("two-levels-zero-snr",):
+            out = arguments.out / "single" / f"{name}.safetensors"
+            model = arguments.out / "pipelines" / name / "model"
+            subprocess.run([sys.executable, here / "single_files.py", "--model", model, "--out", out], check=True)
     total = sum(f.stat().st_size for f in arguments.out.rglob("*") if f.is_file()) / 1e6
     print(f"{total:.2f} MB in all")
     if total > arguments.limit_mb:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = Path("crates/engine")
-TESTS = ["parity_pipelines", "parity_schedulers", "parity_tokenizer"]
+TESTS = ["parity_pipelines", "parity_edits", "parity_schedulers", "parity_tokenizer"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,13 @@ BUGS = [
     Bug("quick GELU for GELU", "src/config/clip.rs", '"gelu" => Activation::Gelu', '"gelu" => Activation::QuickGelu'),
     Bug("sine and cosine swapped in the timestep embedding", "src/config/unet/mod.rs",
         'flip_sin_to_cos: reader.flag("flip_sin_to_cos", true)?', 'flip_sin_to_cos: !reader.flag("flip_sin_to_cos", true)?'),
-    Bug("zeros for an empty negative prompt too", "src/pipelines/sdxl/prompt.rs", "(None, true) => {", "(_, true) => {"),
-    Bug("an absent negative prompt encoded", "src/pipelines/sdxl/prompt.rs", "(None, true) => {", "(None, true) if request.steps == 0 => {"),
-    Bug("width before height in the time ids", "src/pipelines/sdxl/prompt.rs",
-        "[height, width, 0, 0, height, width]", "[width, height, 0, 0, width, height]"),
+    Bug("zeros for an empty negative prompt too", "src/pipelines/latent/condition.rs",
+        "request.negative_prompt.is_none() &&", 'request.negative_prompt.as_deref().unwrap_or("").is_empty() &&'),
+    Bug("an absent negative prompt encoded", "src/pipelines/latent/condition.rs",
+        "request.negative_prompt.is_none() &&", "request.negative_prompt.is_none() && request.steps == 0 &&"),
+    Bug("width before height in the time ids", "src/pipelines/sdxl.rs",
+        "let (height, width) = (f64::from(request.height), f64::from(request.width));",
+        "let (width, height) = (f64::from(request.height), f64::from(request.width));"),
     Bug("pooled state of the last token", "src/models/clip.rs", "scores.f_argmax(-1, false)?", "scores.f_argmax(-1, false)?.f_full_like(76)?"),
     Bug("halves rounded away from zero in the spacing", "src/schedulers/spacing.rs",
         "(last + i as f64 * delta).round_ties_even()", "(last + i as f64 * delta).round()"),
@@ -84,8 +87,40 @@ BUGS = [
     Bug("strength rounded to the nearest step", "src/schedulers/mod.rs", "(asked * strength).floor().min(asked))", "(asked * strength).round().min(asked))"),
     Bug("noise of a picture begun by the level after it", "src/pipelines/sampler.rs",
         "self.schedule.noising(self.begin + i)", "self.schedule.noising(self.begin + i + 1)"),
-    Bug("decoder scale of SD 1 for that of the file", "src/models/vae.rs",
-        "let scale = self.config.scaling_factor;", "let scale = 0.18215 + 0.0 * self.config.scaling_factor;"),
+    Bug("decoder scale of SD 1 for that of the file", "src/models/vae/scaling.rs",
+        "Ok(latents.f_div_scalar(factor)?)", "Ok(latents.f_div_scalar(0.18215 + 0.0 * factor)?)"),
+    Bug("negative prompt skips layers too", "src/pipelines/latent/condition.rs", "family.layer(0)", "layer"),
+    Bug("skipped layers not normed for SD", "src/models/clip.rs", "skip: clip_skip, norm: true", "skip: clip_skip, norm: clip_skip == 0"),
+    Bug("mode for a sample of the picture's latents", "src/models/vae/posterior.rs",
+        "self.mean.f_add(&deviation.f_mul(noise)?)?", "self.mean.f_add(&deviation.f_mul(noise)?.f_mul_scalar(0.0)?)?"),
+    Bug("variance for deviation", "src/models/vae/posterior.rs", "f_mul_scalar(0.5)?.f_exp()", "f_mul_scalar(1.0)?.f_exp()"),
+    Bug("noise drawn before the sample of the picture's latents", "src/pipelines/latent/start.rs",
+        "let clean = match (&source.image, work) {",
+        "let _ = noise.draw()?;\n        let clean = match (&source.image, work) {"),
+    Bug("the sample of the masked picture not drawn", "src/pipelines/latent/start.rs", "let _ = noise.draw()?;", ""),
+    Bug("mask the other way round", "src/pipelines/latent/start.rs", "u8::from(bright >= 128)", "u8::from(bright < 128)"),
+    Bug("any grey of the mask is white", "src/pipelines/latent/start.rs", "bright >= 128", "bright >= 1"),
+    Bug("fresh noise on what stays", "src/pipelines/denoise.rs",
+        "&sampler.add_noise(next, &self.clean, &self.noise)?", "&sampler.add_noise(next, &self.clean, &self.noise.f_neg()?)?"),
+    Bug("what stays as noisy as the step before", "src/pipelines/denoise.rs", "kept.put_back(&sampler, i + 1, &latents)?", "kept.put_back(&sampler, i, &latents)?"),
+    Bug("what stays never put back", "src/pipelines/denoise.rs", "if let Some(kept) = kept {", "if let Some(kept) = kept.filter(|_| i > steps) {"),
+    Bug("masked picture before the mask", "src/pipelines/latent/network.rs",
+        "&[twice(sample)?, twice(mask)?, twice(masked)?]", "&[twice(sample)?, twice(masked)?, twice(mask)?]"),
+    Bug("masked picture not masked", "src/pipelines/latent/start.rs", "image.f_mul(&mask.f_neg()?.f_add_scalar(1.0)?)?", "image.f_mul(&mask.f_ones_like()?)?"),
+    Bug("latents of a picture not scaled", "src/models/vae/scaling.rs", "Ok(latents.f_mul_scalar(factor)?)", "Ok(latents.f_mul_scalar(1.0 + 0.0 * factor)?)"),
+    Bug("statistics not heeded from a picture", "src/pipelines/sdxl.rs", "=> [Scaling::Statistics; 2],", "=> [Scaling::Factor, Scaling::Statistics],"),
+    Bug("statistics heeded for inpainting", "src/pipelines/sdxl.rs", "=> [Scaling::Factor, Scaling::Statistics],", "=> [Scaling::Statistics; 2],"),
+    Bug("pure noise for a strength of one from a picture", "src/pipelines/latent/start.rs",
+        "if matches!(work, Work::Image { .. }) || !is_whole", "if !is_whole"),
+    Bug("guidance not rescaled", "src/pipelines/guidance.rs", "if self.rescale > 0.0 {", "if self.rescale > 2.0 {"),
+    Bug("rescaled by the spread of the whole batch", "src/pipelines/guidance.rs", "f_std_dim(axes.as_slice(), true, true)", "f_std_dim(axes.as_slice(), false, true)"),
+    Bug("guidance of a batch in pairs", "src/pipelines/guidance.rs", "let positive = output.f_narrow(0, pictures, pictures)?;",
+        "let positive = output.f_narrow(0, pictures, pictures)?.f_flip([0])?;"),
+    Bug("tiles put together without fading", "src/models/vae/tiling.rs", "let length = length.min(size(before)).min(size(after));", "let length = 0 * length;"),
+    Bug("rows of zeros on both sides in the encoder", "src/models/vae/encoder.rs", "f_constant_pad_nd([0, 1, 0, 1])", "f_constant_pad_nd([1, 0, 1, 0])"),
+    Bug("score of the refiner for the prompt and the negative one swapped", "src/pipelines/sdxl.rs", "[6.0, 2.5]", "[2.5, 6.0]"),
+    Bug("Lanczos over two pixels", "src/pictures/resize.rs", "Self::Lanczos => 3.0,", "Self::Lanczos => 2.0,"),
+    Bug("crop around the mask not widened to the picture's proportions", "src/pictures/region.rs", "if own > wanted {", "if own < wanted {"),
 ]
 
 FAILED = re.compile(r"^test (\S+) \.\.\. FAILED", re.MULTILINE)

@@ -303,7 +303,7 @@ def modules(pipeline: DiffusionPipeline, v: Variation, folder: Path) -> dict[str
     latents = latents[:, :vae.config.latent_channels] / vae.config.scaling_factor
     dump["vae"] = vae.decode(latents).sample
     for name in v.pictures:
-        pixels = pictures.to_tensor(Image.open(folder / f"{name}.png")).permute(2, 0, 1)[None] / 255.0 * 2.0 - 1.0
+        pixels = pictures.to_tensor(Image.open(folder / f"{name}.png"))[None].permute(0, 3, 1, 2) / 255.0 * 2.0 - 1.0
         pixels = pixels[..., :pixels.shape[-2] // factor * factor, :pixels.shape[-1] // factor * factor]
         encoded = vae.encode(pixels).latent_dist
         dump |= {f"{name}.mean": encoded.mean, f"{name}.logvar": encoded.logvar}
@@ -311,7 +311,7 @@ def modules(pipeline: DiffusionPipeline, v: Variation, folder: Path) -> dict[str
             vae.enable_tiling()
             vae.tile_sample_min_size, vae.tile_latent_min_size = v.tile, v.tile // factor
             dump[f"{name}.tiled.mean"] = vae.encode(pixels).latent_dist.mean
-            dump[f"{name}.tiled"] = vae.decode(encoded.mean).sample
+            dump[f"{name}.tiled"] = vae.decode(encoded.mean.contiguous()).sample
             vae.disable_tiling()
     return dump
 

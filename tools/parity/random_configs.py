@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Make fixtures of random SDXL-shaped configs, so that the engine is compared with diffusers on pipelines nobody chose.
+"""Make fixtures of random SD- and SDXL-shaped configs, so that the engine is compared with diffusers on pipelines nobody chose.
 
-Widths, heads, depths, block types, norms, activations, projections, schedules, picture sizes and the way the files
-are stored are all drawn from what diffusers accepts. A draw that diffusers itself refuses is drawn again. The test
+Widths, heads, depths, block types, norms, activations, projections, schedules, picture sizes, kinds of work and the
+way the files are stored are all drawn from what diffusers accepts. A draw that diffusers itself refuses is drawn again. The test
 `parity_random` of crates/engine runs this and compares; each folder's `variation.txt` says what was drawn.
 """
 
@@ -100,20 +100,48 @@ def scheduler(r: random.Random) -> dict:
     return config
 
 
-def run(r: random.Random, name: str, factor: int) -> Run:
+SCHEDULERS = [{}, {}, variations.PNDM, variations.ANCESTRAL, variations.SDE, variations.DDIM, variations.HEUN]
+
+
+def run(r: random.Random, name: str, factor: int, works: list[str], sizes: dict) -> Run:
     words = lambda: " ".join(r.choice(WORDS) for _ in range(r.choice([0, 1, 5, 12, 90])))  # noqa: E731
-    return Run(name, prompt=words(), negative=r.choice([None, "", words()]), steps=r.randint(1, 6), guidance=r.choice([0.0, 1.0, 1.5, 3.0, 5.0]),
-               width=8 * r.randint(max(1, factor // 8), 12), height=8 * r.randint(max(1, factor // 8), 12), seed=r.getrandbits(40))
+    step = max(8, factor)  # diffusers rounds sides down to it
+    made = Run(name, prompt=words(), negative=r.choice([None, "", words()]), steps=r.randint(1, 6), guidance=r.choice([0.0, 1.0, 1.5, 3.0, 5.0]),
+               width=step * r.randint(1, 96 // step), height=step * r.randint(1, 96 // step), seed=r.getrandbits(40), work=r.choice(works))
+    if made.work == "text":
+        return made
+    made.picture, made.scheduler = r.choice(list(sizes)), r.choice(SCHEDULERS)
+    made.steps = r.randint(2, 6)
+    made.strength = r.choice([None, 1.0, round(r.uniform(1 / made.steps + 0.01, 1.0), 3)])
+    if made.work == "inpaint" and r.random() < 0.4:
+        made.padding = r.choice([0, 3, 20])
+    return made
 
 
 def draw(name: str, seed: int) -> Variation:
     r = random.Random(seed)
     first, second, network, codec = text(r, False), text(r, True), unet(r), vae(r)
     factor = 2 ** (len(codec["block_out_channels"]) - 1)
-    return Variation(name, [run(r, f"run{i}", factor) for i in range(2)], text=first, text_2=second, unet=network, vae=codec,
+    family = r.choice(["sd", "sdxl", "sdxl"])
+    masked = r.random() < 0.2
+    if masked:
+        network["in_channels"] = 9
+    works = ["inpaint"] if masked else ["text", "image", "inpaint"]
+    sizes = {"small": (8 * r.randint(4, 10), 8 * r.randint(4, 10)), "odd": (r.randint(33, 90), r.randint(33, 90))}
+    runs = [run(r, f"run{i}", factor, works if i else works[:1], sizes) for i in range(3)]
+    for made in runs:
+        if made.work == "text" and r.random() < 0.3:
+            made.rescale = round(r.uniform(0.1, 1.0), 2)
+        if r.random() < 0.3:
+            made.clip_skip = r.randint(0, min(first["num_hidden_layers"], second["num_hidden_layers"]) - 1)
+    if family == "sd":
+        network.pop("addition_time_embed_dim")
+        codec["scaling_factor"] = 0.18215
+    return Variation(name, runs, family=family, text=first, text_2=second, unet=network, vae=codec, pictures=sizes,
                      scheduler=scheduler(r), force_zeros=r.random() < 0.7, quiet=r.choice([1.0, 1.0, 0.1]), seed=seed,
                      dtype=r.choice([torch.float32, torch.float16, torch.bfloat16]), tokenizers=r.choice(["single", "pair", "both"]),
-                     text_prefix=r.random() < 0.5, shards=r.random() < 0.3, encoder=r.random() < 0.3)
+                     text_prefix=r.random() < 0.5, shards=r.random() < 0.3, encoder=True,
+                     tile=factor * 4 * r.randint(1, 2))
 
 
 def main() -> None:

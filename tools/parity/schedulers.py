@@ -5,8 +5,8 @@ For each class every value of every key occurs with every value of every other k
 timesteps, the sigmas, the scale of the first noise, and the way of a few numbers through all steps. The network is a
 formula, and noise is a formula too, so that both sides have the same without a file. Some cases begin in the middle, as
 image to image does, and some are switched to from another class, as `from_config` does. What diffusers refuses, or
-turns into NaN, is recorded as refused. Deterministic. Needs diffusers 0.42, torch and scipy (for beta sigmas); torchsde
-is not needed, for its noise is replaced.
+turns into NaN, is recorded as refused. Deterministic. Needs diffusers 0.42, torch and scipy (for beta sigmas). Cases that name
+the seed of torchsde's noise need torchsde 0.2.6 and are left out without it; elsewhere its noise is replaced.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import base64
 import importlib
+import importlib.util
 import itertools
 import json
 import random
@@ -26,8 +27,10 @@ import diffusers
 import numpy as np
 import torch
 
+HAS_TORCHSDE = importlib.util.find_spec("torchsde") is not None
 # The module of DPMSolverSDEScheduler imports it, but what it would be used for is replaced.
-sys.modules.setdefault("torchsde", types.ModuleType("torchsde"))
+if not HAS_TORCHSDE:
+    sys.modules["torchsde"] = types.ModuleType("torchsde")
 
 SHAPE = (2, 2, 2, 2)
 SIZE = 16
@@ -137,6 +140,18 @@ class Brownian:
         return (halves[0] / both) ** 0.5 * first + (halves[1] / both) ** 0.5 * self.noise()
 
 
+class OnePicture:
+    """torchsde's tree of a seed for the first picture; here every picture has the noise of it."""
+
+    def __init__(self, x: torch.Tensor, *arguments) -> None:
+        self.tree = TREE_NOISE(x[:1], *arguments)
+
+    def __call__(self, *arguments) -> torch.Tensor:
+        return self.tree(*arguments)
+
+
+TREE_NOISE = importlib.import_module("diffusers.schedulers.scheduling_dpmsolver_sde").BrownianTreeNoiseSampler
+
 MODULES = {
     "EulerAncestralDiscreteScheduler": "euler_ancestral_discrete", "DPMSolverMultistepScheduler": "dpmsolver_multistep",
     "DPMSolverSinglestepScheduler": "dpmsolver_singlestep", "DPMSolverSDEScheduler": "dpmsolver_sde",
@@ -144,13 +159,14 @@ MODULES = {
 }
 
 
-def scheduler_class(name: str, noise: Noise):
-    """The class, with its noise replaced."""
+def scheduler_class(name: str, noise: Noise, config: dict):
+    """The class, with its noise replaced, but for torchsde's of a seed."""
     if name not in MODULES:
         return getattr(diffusers, name)
     module = importlib.import_module(f"diffusers.schedulers.scheduling_{MODULES[name]}")
     if name == "DPMSolverSDEScheduler":
-        module.BrownianTreeNoiseSampler = lambda *arguments: Brownian(*arguments, noise=noise)
+        module.BrownianTreeNoiseSampler = (OnePicture if "noise_sampler_seed" in config
+                                           else lambda *arguments: Brownian(*arguments, noise=noise))
     else:
         module.randn_tensor = noise
     return getattr(module, name)
@@ -199,7 +215,7 @@ def trajectory(scheduler, name: str, config: dict, begin: int) -> list[torch.Ten
 def record(name: str, config: dict, asked: dict, origin: str | None = None) -> dict:
     case = {"class": name, "config": config, **asked} | ({"from": origin} if origin else {})
     noise = Noise()
-    cls = scheduler_class(name, noise)
+    cls = scheduler_class(name, noise, config)
     try:
         source = {"_class_name": origin, **config} if origin else config
         step_keys = {key: value for key, value in source.items() if key not in ("eta", "use_clipped_model_output")}
@@ -278,6 +294,9 @@ def chosen_cases():
         algorithm, solver, order, steps = variant
         yield "DPMSolverMultistepScheduler", SDXL | {
             "algorithm_type": algorithm, "solver_type": solver, "solver_order": order, "use_karras_sigmas": True}, {"steps": steps}, None
+    if HAS_TORCHSDE:
+        for seed, steps, asked in ((0, 4, {}), (7, 10, {}), (2**40 + 11, 7, {"strength": 0.6})):
+            yield "DPMSolverSDEScheduler", SDXL | {"use_karras_sigmas": True, "noise_sampler_seed": seed}, {"steps": steps} | asked, None
     for order, kind in itertools.product((2, 3), ("bh1", "bh2")):
         yield "UniPCMultistepScheduler", SDXL | {
             "solver_order": order, "solver_type": kind, "final_sigmas_type": "sigma_min"}, {"steps": 20}, None

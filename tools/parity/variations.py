@@ -133,7 +133,7 @@ ALL = [
                                 "attention_head_dim": (2, 4)},
               scheduler=DDIM | {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}, runs=[
                   Run("text", steps=4, width=24, height=32, rescale=0.7),
-                  Run("text-pndm", steps=4, width=24, height=32, image=False, clip_skip=1, scheduler=PNDM | {"timestep_spacing": "leading"}),
+                  Run("text-pndm", steps=4, width=24, height=32, image=False, clip_skip=1, scheduler={"_class_name": "PNDMScheduler", "skip_prk_steps": True, "timestep_spacing": "leading"}),
               ]),
     # SDXL from pictures; the statistics of its latents are heeded by some of diffusers' pipelines only.
     Variation("sdxl-edits", tokenizers="pair", seed=900, text=SMALL_TEXT | {"num_hidden_layers": 4}, text_2=SMALL_TEXT_2 | {"num_hidden_layers": 4},

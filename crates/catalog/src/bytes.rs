@@ -21,7 +21,8 @@ impl<F: Read + Seek> Source<'_, F> {
             return Err(Error::Truncated { path: self.path.to_owned(), expected, found: self.len });
         }
         self.file.seek(SeekFrom::Start(offset)).map_err(Error::io(self.path))?;
-        let mut bytes = Vec::new();
+        // Callers limit `len`, and the file has it.
+        let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
         Read::take(&mut *self.file, len).read_to_end(&mut bytes).map_err(Error::io(self.path))?;
         // The file was cut while it was read.
         if (bytes.len() as u64) < len {

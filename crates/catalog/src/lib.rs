@@ -1,4 +1,4 @@
-//! Which model files exist and what each one is: folders in diffusers layout, safetensors headers, look-ups.
+//! Which model files exist and what each one is: containers of weights, folders, look-ups, identities.
 //! The only reader of model file headers in Easel. It reads headers, never weights, and must know no libtorch and no HTTP.
 
 mod bytes;

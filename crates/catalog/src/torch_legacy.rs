@@ -8,7 +8,7 @@ use std::io::{Read, Seek};
 use crate::bytes::{Fields, Source};
 use crate::pickle::{self, Extent, MAX_PICKLE_BYTES, Object, Output, Storage, Tree, Value};
 use crate::tensor_file::Contents;
-use crate::{Error, Result};
+use crate::{Error, Result, TensorType};
 
 /// What a pickle of protocol 2 or later begins with.
 pub(crate) const MAGIC: u8 = 0x80;
@@ -86,7 +86,7 @@ fn element_sizes<'p>(tree: &Tree<'p>) -> Result<HashMap<&'p str, u64>, String> {
     let mut sizes = HashMap::new();
     for object in &tree.objects {
         if let Object::Storage(storage) = object {
-            let size = storage.dtype.map_or(1, |dtype| dtype.size());
+            let size = storage.dtype.map_or(1, TensorType::size);
             let key = tree.text(storage.key);
             if sizes.insert(key, size).is_some_and(|before| before != size) {
                 return Err(format!("storage {key} is of two types"));
@@ -100,9 +100,9 @@ fn texts(output: &Output<'_>) -> Result<Vec<String>, String> {
     let items = output.tree.items(output.value).ok_or("the list of storages is no list")?;
     items
         .iter()
-        .map(|item| match item {
-            Value::Text(span) => Ok(output.tree.text(*span).to_owned()),
-            _ => Err("the key of a storage is no text".to_owned()),
+        .map(|item| {
+            let Value::Text(span) = item else { return Err("the key of a storage is no text".to_owned()) };
+            Ok(output.tree.text(*span).to_owned())
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! What files and folders are: a corpus of headers with the names and shapes of public models, over holes for data.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may panic as tests do")]
 
 mod corpus;
 mod support;
@@ -111,6 +111,14 @@ fn what_beside_the_weights_tells_the_prediction() {
     assert_eq!(with("edm_mean").prediction, Some(Prediction::Edm));
     assert_eq!(with("edm_vpred.sigma_max").prediction, Some(Prediction::Edm));
     assert_eq!(with("lora_unet_x.lora_down.weight").kind, Kind::Checkpoint, "leftovers of a merge make no LoRA");
+}
+
+#[test]
+fn packed_weights_are_told() {
+    assert_eq!(of(&corpus::flux_nf4()).quantization.as_deref(), Some("nf4"));
+    assert_eq!(of(&corpus::flux_fp8()).quantization.as_deref(), Some("fp8"));
+    assert_eq!(of(&corpus::unet_fp8()).quantization.as_deref(), Some("fp8"));
+    assert_eq!(of(&corpus::sdxl_checkpoint(4)).quantization, None);
 }
 
 #[test]

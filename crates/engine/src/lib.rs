@@ -14,6 +14,7 @@ pub mod pictures;
 pub mod pipelines;
 pub mod png;
 pub mod pool;
+pub mod precision;
 pub mod prompt;
 pub mod schedulers;
 pub mod server;

@@ -97,6 +97,22 @@ fn equal_bytes_are_one_component_in_whichever_folder_and_name() {
 }
 
 #[test]
+fn a_component_by_itself_is_that_of_the_model_that_it_was_taken_from() {
+    let models = Models::new();
+    let (a, bare) = (models.copy("a"), models.0.path().join("vae by itself"));
+    copy(&a.join("vae"), &bare);
+    let source = ModelSource {
+        parts: [("vae".to_owned(), bare)].into(),
+        ..ModelSource::whole(models.copy("b"), PipelineKind::Sdxl)
+    };
+    let pool = Pool::new(Device::Cpu);
+    for parts in [parts(&a), ModelParts::open(&source).unwrap()] {
+        pool.lease::<VaeDecoder>(parts.part("vae").unwrap(), Kind::Float).unwrap();
+    }
+    assert_eq!(pool.components().len(), 1);
+}
+
+#[test]
 fn what_computes_otherwise_is_another_component() {
     let models = Models::new();
     let a = models.copy("a");
@@ -224,19 +240,23 @@ fn every_budget_gives_the_same_pictures_or_none_and_is_kept_to() {
 #[test]
 fn a_refusal_says_what_would_fit_and_that_fits() {
     let path = fixture("two-levels-zero-snr");
-    let mut large = Request { width: 1024, height: 512, seeds: vec![7], steps: 1, ..request() };
-    let (_, refused) = generate(&path, Dtype::Fp32, 24 << 20, &large);
+    let small = Request { width: 128, height: 64, seeds: vec![7], steps: 1, ..request() };
+    let (pool, made) = generate(&path, Dtype::Fp32, 1 << 40, &small);
+    made.unwrap();
+    let budget = pool.memory().peak;
+    let mut large = Request { width: 1024, height: 512, ..small };
+    let refused = generate(&path, Dtype::Fp32, budget, &large).1.map(|_| "made");
     let error = refused.unwrap_err();
     assert_eq!(error.kind(), EngineErrorKind::OutOfMemory);
     let text = error.to_string();
-    assert!(text.contains("1024x512") && text.contains("MiB") && text.contains("24 MiB can be made free"), "{text}");
+    assert!(text.contains("1024x512") && text.contains("MiB for ") && text.contains("can be made free"), "{text}");
     let hint = error.hint().unwrap();
     let size = hint.split("ask for ").nth(1).and_then(|rest| rest.split(',').next()).expect(hint);
     let (width, height) = size.split_once('x').unwrap();
     (large.width, large.height) = (width.parse().unwrap(), height.parse().unwrap());
     assert!(large.width < 1024 && large.width % 64 == 0, "{hint}");
-    generate(&path, Dtype::Fp32, 24 << 20, &large).1.unwrap();
-    let (_, hopeless) = generate(&path, Dtype::Bf16, 1 << 10, &request());
+    generate(&path, Dtype::Fp32, budget, &large).1.unwrap();
+    let hopeless = generate(&path, Dtype::Bf16, 1 << 10, &request()).1.map(|_| "made");
     let error = hopeless.unwrap_err();
     assert!(error.hint().unwrap().contains("more memory"), "{:?}", error.hint());
 }

@@ -11,6 +11,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use easel_engine::pipelines::Request;
 use easel_engine::tokenizer::T5Tokenizer;
 use flux_support::Fixture;
 use serde::Deserialize;
@@ -122,6 +123,35 @@ fn broken_t5_folders_are_refused() {
     std::fs::write(folder.path().join("tokenizer.json"), "[]").unwrap();
     std::fs::write(folder.path().join("tokenizer_config.json"), "{}").unwrap();
     assert!(open().to_string().contains("tokenizer.json"), "{}", open());
+}
+
+/// What is computed together is rounded otherwise in its last places, no more.
+#[test]
+fn pictures_made_together_are_those_made_alone() {
+    let fixture = Fixture::committed("schnell");
+    let run = fixture.runs.iter().find(|run| run.name == "two-seeds").unwrap();
+    let (together, alone) = (fixture.latents(run, 2), fixture.latents(run, 1));
+    assert!(together.len() == 2 && alone.len() == 2);
+    for (together, alone) in together.iter().zip(&alone) {
+        let difference = (together - alone).abs().max().double_value(&[]);
+        assert!(difference < 5e-6, "{difference}");
+    }
+}
+
+#[test]
+fn what_flux_does_not_do_is_refused_by_name() {
+    let fixture = Fixture::committed("schnell");
+    let refused = |change: fn(&mut Request)| fixture.refused(change);
+    let text = |change: fn(&mut Request)| refused(change).to_string();
+    assert_eq!(text(|request| request.width = 40), "width 40 is not a multiple of 16; the nearest are 32 and 48");
+    let tokens = text(|request| request.options.max_sequence_length = Some(513));
+    assert_eq!(tokens, "max_sequence_length is 513, not from 1 to 512");
+    assert!(text(|request| request.options.clip_skip = Some(1)).starts_with("options.clip_skip is given"));
+    assert!(text(|request| request.options.true_cfg_scale = Some(f64::NAN)).contains("true_cfg_scale is NaN"));
+    assert!(text(|request| request.strength = Some(0.5)).contains("strength is given, which needs an image"));
+    let class = serde_json::json!({"_class_name": "EulerDiscreteScheduler"});
+    let other: Request = Request { scheduler: class.as_object().cloned(), ..fixture.request(&fixture.runs[0]) };
+    assert!(fixture.generate(&other).unwrap_err().to_string().contains("EulerDiscreteScheduler"));
 }
 
 /// Numbers of a text of any ids, in bfloat16: T5's norms and sums are made in single precision.

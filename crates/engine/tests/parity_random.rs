@@ -1,6 +1,6 @@
 //! The engine against diffusers on configs that nobody chose (`tools/parity/random_configs.py`). It needs a Python with
 //! diffusers, which is named by `EASEL_PARITY_PYTHON`; without one it says that it was not run. `EASEL_PARITY_COUNT`
-//! configs (5, or 40 where `EASEL_TEST_LEVEL` is `long`) are drawn from `EASEL_PARITY_SEED` (0) on.
+//! configs (10, or 200 where `EASEL_TEST_LEVEL` is `long`) are drawn from `EASEL_PARITY_SEED` (0) on.
 
 #![expect(clippy::disallowed_methods, reason = "the environment says where Python is")]
 
@@ -20,7 +20,7 @@ fn random_configs() {
         return;
     };
     let long = env::var("EASEL_TEST_LEVEL").is_ok_and(|level| level == "long");
-    let [count, seed] = [("EASEL_PARITY_COUNT", if long { "40" } else { "5" }), ("EASEL_PARITY_SEED", "0")]
+    let [count, seed] = [("EASEL_PARITY_COUNT", if long { "200" } else { "10" }), ("EASEL_PARITY_SEED", "0")]
         .map(|(name, default)| env::var(name).unwrap_or_else(|_| default.to_owned()));
     let out = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/parity/random_configs.py");

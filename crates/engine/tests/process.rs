@@ -366,3 +366,57 @@ fn a_model_whose_files_change_is_opened_again() {
     assert_eq!(error.kind, EngineErrorKind::ModelBroken);
     assert!(error.message.contains("unet"), "{error}");
 }
+
+#[test]
+fn what_does_not_fit_is_refused_with_what_would_and_the_next_job_runs() {
+    let engine = Engine::start_with(&["--memory", "cpu=64MiB"]);
+    let large = GenerateJob { width: 2048, height: 2048, steps: 1, ..job(&model()) };
+    let events = run(&engine, &large);
+    let Some(Event::Failed { error }) = events.last() else { panic!("it was made: {} events", events.len()) };
+    assert_eq!(error.kind, EngineErrorKind::OutOfMemory, "{error}");
+    assert!(error.message.contains("2048x2048") && error.message.contains("can be made free"), "{error}");
+    assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("ask for ")), "{error:?}");
+    let steps = events.iter().filter(|event| matches!(event, Event::Step { .. } | Event::Warning { .. }));
+    assert_eq!(steps.count(), 0, "it was refused after the first step, or tried twice");
+    assert!(matches!(run(&engine, &job(&model())).last(), Some(Event::Done { .. })));
+    let memory = engine.status().devices[0].memory;
+    assert!(memory.budget <= Some(64 << 20) && memory.peak <= 64 << 20, "{memory:?}");
+}
+
+#[test]
+fn the_status_tells_of_components_and_models_are_closed_on_demand() {
+    let engine = Engine::start();
+    run(&engine, &job(&model()));
+    let status = engine.status();
+    let device = &status.devices[0];
+    let names: Vec<_> = device.components.iter().map(|component| component.name.as_str()).collect();
+    for name in ["unet", "vae", "text_encoder", "text_encoder_2"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert!(device.components.iter().all(|component| component.shared_by == 1 && component.leases == 0));
+    assert!(device.memory.used + device.memory.mapped > 0 && device.memory.peak >= device.memory.used);
+    let unload = |body: &str| {
+        let mut answer = engine.send("POST /v1/unload", body.as_bytes());
+        let mut text = String::new();
+        answer.body.read_to_string(&mut text).unwrap();
+        (answer.status, serde_json::from_str::<Value>(&text).unwrap())
+    };
+    assert_eq!(unload(r#"{"path":"/nowhere"}"#).1["models"], 0);
+    assert_eq!(unload(r#"{"pth":"/nowhere"}"#).0, 400);
+    assert_eq!(unload("{}"), (200, serde_json::json!({ "models": 1 })));
+    let after = engine.status();
+    assert!(after.models.is_empty() && after.devices[0].components.is_empty());
+    assert_eq!((after.devices[0].memory.used, after.devices[0].memory.mapped), (0, 0));
+    assert!(run(&engine, &job(&model())).contains(&Event::Loading));
+}
+
+#[test]
+fn a_size_that_is_none_is_refused_on_the_command_line() {
+    for (given, named) in [("cpu", "DEVICE=SIZE"), ("cpu=8 cats", "8 cats"), ("cuda:77=1GiB", "cuda:77")] {
+        let dir = TempDir::new().unwrap();
+        let mut command = command(&dir.path().join("engine.sock"));
+        let output = command.args(["--memory", given]).stderr(Stdio::piped()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && told.contains(named), "{given}: {told}");
+    }
+}

@@ -61,9 +61,9 @@ at::MemoryFormat format_of(int32_t format) {
 #ifdef __linux__
 
 // The memory of tensors on the CPU. A network frees and asks for the same large blocks at every step; malloc gives each
-// back to the kernel, which then clears every page anew: a sixth of the time of a step. Here freed blocks stay and are
-// used again, yet never so many that more is held than was in use at once at some time before, and they are made of
-// huge pages where the kernel has them. Small blocks are malloc's, as in libtorch's own allocator.
+// back to the kernel, which then clears every page anew. Here freed blocks stay and are used again, yet never so many that
+// much more is held than was in use at once at some time before, and they are made of huge pages where the kernel has
+// them. Small blocks are malloc's, as in libtorch's own allocator.
 class Blocks final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
@@ -115,7 +115,7 @@ class Blocks final : public c10::Allocator {
     Block block = reuse(size);
     if (block.data == nullptr) {
       // What is kept adds little to the most that was in use at once.
-      const size_t allowed = ceiling_ + std::max(kSlack, ceiling_ / 8);
+      const size_t allowed = ceiling_ + kSlack;
       if (used_ + size + idle_bytes_ > allowed) {
         release_until(used_ + size + idle_bytes_ - allowed);
       }

@@ -20,16 +20,21 @@ pub(super) struct Denoiser {
 
 /// Finds the diffusion network of a file.
 pub(super) fn find(names: &Names<'_>) -> Option<Denoiser> {
-    transformer(names).or_else(|| unet::whole(names).map(of_unet))
+    transformer(names).or_else(|| unet::whole(names).map(|unet| of_unet(names, unet)))
 }
 
-fn of_unet(unet: Unet) -> Denoiser {
+fn of_unet(names: &Names<'_>, unet: Unet) -> Denoiser {
     let mut identity = Identity { kind: Kind::Unet, variant: unet.variant(), ..Identity::unknown() };
     identity.why.push(unet.seen());
+    identity.quantization = quantization(names, unet.prefix);
     if let Some((family, edition)) = unet.family() {
         identity.family = Some(family);
         identity.edition = edition.map(str::to_owned);
         identity.confidence = Confidence::Certain;
+        // What extra channels mean to another family is not known.
+        if matches!(family, Family::Other(_)) && identity.variant != Variant::Normal {
+            identity.variant = Variant::Unusual;
+        }
         if edition == Some("pruned") {
             identity.why.push(format!("{} transformer layers in its deepest block, where SDXL has 10", unet.depth));
             identity.confidence = Confidence::Likely;
@@ -38,12 +43,7 @@ fn of_unet(unet: Unet) -> Denoiser {
         identity.candidates = unet.nearest();
         identity.why.push("no family has these measures".to_owned());
     }
-    let naming = match (unet.is_diffusers, identity.family) {
-        (true, _) => Naming::Diffusers,
-        (false, Some(Family::Sdxl | Family::SdxlRefiner)) => Naming::Sgm,
-        (false, _) => Naming::CompVis,
-    };
-    Denoiser { prefix: unet.prefix, naming, identity, unet: Some(unet) }
+    Denoiser { prefix: unet.prefix, naming: unet.naming, identity, unet: Some(unet) }
 }
 
 fn transformer(names: &Names<'_>) -> Option<Denoiser> {

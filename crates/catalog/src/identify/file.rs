@@ -1,5 +1,6 @@
 //! The order in which a file is asked what it is, and what is concluded from the parts that it has.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::TensorFile;
@@ -73,11 +74,13 @@ fn family_by_parts(cross: Option<u64>, adm: Option<u64>, encoders: &[TextEncoder
     let cross = cross?;
     let reason = |family: &str| format!("its text encoders fit its UNet as those of {family} do");
     match (encoders, adm) {
-        ([one], None) if one.width == cross => match one.naming {
-            Naming::OpenClip => Some((Family::Sd2, reason("SD 2"))),
-            _ => Some((Family::Sd1, reason("SD 1"))),
-        },
-        ([one, two], Some(_)) if one.width + two.width == cross => Some((Family::Sdxl, reason("SDXL"))),
+        ([one], None) if one.width == cross => {
+            let is_second = one.naming == Naming::OpenClip;
+            Some(if is_second { (Family::Sd2, reason("SD 2")) } else { (Family::Sd1, reason("SD 1")) })
+        }
+        ([one, two], Some(_)) if one.width.checked_add(two.width) == Some(cross) => {
+            Some((Family::Sdxl, reason("SDXL")))
+        }
         ([one], Some(_)) if one.width == cross => Some((Family::SdxlRefiner, reason("SDXL's refiner"))),
         _ => None,
     }
@@ -112,15 +115,15 @@ fn missing(identity: &mut Identity) {
 fn predict(identity: &mut Identity, names: &Names<'_>, notes: &BTreeMap<&str, &str>) {
     let note = |key: &str| notes.get(key).copied().unwrap_or_default().to_ascii_lowercase();
     identity.zero_terminal_snr = names.has("ztsnr");
-    let (noted, architecture) = (note("modelspec.prediction_type"), note("modelspec.architecture"));
+    let (declared, architecture) = (note("modelspec.prediction_type"), note("modelspec.architecture"));
     let is_edm = names.has("edm_mean") || names.has("edm_std") || names.has("edm_vpred.sigma_max");
     let (prediction, reason) = if is_edm {
         (Some(Prediction::Edm), "it has EDM's keys")
     } else if names.has("v_pred") {
         (Some(Prediction::V), "it has the key v_pred")
-    } else if noted.starts_with('v') || architecture.contains("768-v") {
+    } else if declared.starts_with('v') || architecture.contains("768-v") {
         (Some(Prediction::V), "its metadata say it predicts v")
-    } else if noted.starts_with("eps") {
+    } else if declared.starts_with("eps") {
         (Some(Prediction::Epsilon), "its metadata say it predicts noise")
     } else {
         match (identity.family, identity.variant, identity.edition.as_deref()) {
@@ -147,7 +150,7 @@ fn with_base(mut lora: Identity, notes: &BTreeMap<&str, &str>) -> Identity {
     if lora.family.is_some() {
         return lora;
     }
-    let noted = ["ss_base_model_version", "modelspec.architecture"].iter().find_map(|key| {
+    let base = ["ss_base_model_version", "modelspec.architecture"].iter().find_map(|key| {
         let note = notes.get(key)?.to_ascii_lowercase();
         let families = [
             ("xl", Family::Sdxl),
@@ -162,7 +165,7 @@ fn with_base(mut lora: Identity, notes: &BTreeMap<&str, &str>) -> Identity {
         let found = families.iter().find(|(sign, _)| note.contains(sign))?;
         Some((found.1, format!("{key} says `{}`", note.chars().take(60).collect::<String>())))
     });
-    if let Some((family, reason)) = noted
+    if let Some((family, reason)) = base
         && (lora.candidates.is_empty() || lora.candidates.contains(&family))
     {
         lora.family = Some(family);
@@ -237,7 +240,7 @@ fn parts_alone(names: &Names<'_>, notes: &BTreeMap<&str, &str>) -> Option<Identi
     add_others(&mut identity, &encoders, vae.as_ref());
     if common.len() > 1 {
         let architecture = notes.get("modelspec.architecture").copied().unwrap_or_default();
-        let noted = if architecture.contains("xl") {
+        let declared = if architecture.contains("xl") {
             Some(Family::Sdxl)
         } else if architecture.contains("v1") {
             Some(Family::Sd1)
@@ -246,11 +249,11 @@ fn parts_alone(names: &Names<'_>, notes: &BTreeMap<&str, &str>) -> Option<Identi
         } else {
             None
         };
-        if let Some(noted) = noted.filter(|noted| common.contains(noted)) {
+        if let Some(family) = declared.filter(|family| common.contains(family)) {
             identity
                 .why
                 .push(format!("modelspec.architecture says `{}`", architecture.chars().take(60).collect::<String>()));
-            common = vec![noted];
+            common = vec![family];
         } else {
             let listed: Vec<&str> = common.iter().map(|family| family.name()).collect();
             identity.why.push(format!("nothing in it tells which of {} it is for; name the family", listed.join(", ")));
@@ -286,7 +289,7 @@ fn unknown(names: &Names<'_>) -> Identity {
             near.extend(families.iter().map(|family| (found * 100 / signs.len(), signs.len(), *family)));
         }
     }
-    near.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
+    near.sort_by_key(|(share, signs, _)| Reverse((*share, *signs)));
     for (share, _, family) in near {
         if !identity.candidates.contains(&family) && identity.candidates.len() < 3 {
             identity.candidates.push(family);

@@ -41,7 +41,7 @@ pub(super) fn identify(path: &Path) -> Result<Identity> {
         return identify(&snapshot);
     }
     if path.join("model_index.json").exists() {
-        return pipeline(&DiffusersFolder::open(path)?);
+        return Ok(pipeline(&DiffusersFolder::open(path)?));
     }
     if let Some(adapter) = ADAPTERS.iter().map(|name| path.join(name)).find(|file| file.exists()) {
         return Ok(file::identify(&[&TensorFile::open(&adapter)?]));
@@ -118,7 +118,7 @@ fn family_of_vae(config: &Map<String, Value>) -> Option<Family> {
     }
 }
 
-fn pipeline(folder: &DiffusersFolder) -> Result<Identity> {
+fn pipeline(folder: &DiffusersFolder) -> Identity {
     let class = folder.class_name();
     let network = folder.component("transformer").or_else(|| folder.component("unet"));
     let seen = network.map(|component| (component.name.as_str(), component.weights()));
@@ -133,7 +133,7 @@ fn pipeline(folder: &DiffusersFolder) -> Result<Identity> {
     identity.naming = Some(Naming::Diffusers);
     identity.why.push(format!("model_index.json names {class}"));
     if identity.family.is_none() {
-        by_class(folder, &mut identity)?;
+        by_class(folder, &mut identity);
     }
     scheduler(folder, &mut identity);
     identity.parts.clear();
@@ -160,11 +160,11 @@ fn pipeline(folder: &DiffusersFolder) -> Result<Identity> {
     let needs = identity.family.map_or(&[][..], Family::needs);
     identity.missing =
         needs.iter().filter(|name| !has(name)).map(|name| (*name).to_owned()).chain(broken.clone()).collect();
-    Ok(identity)
+    identity
 }
 
 /// The family by the pipeline's class, and of Stable Diffusion's by the width of the text.
-fn by_class(folder: &DiffusersFolder, identity: &mut Identity) -> Result<()> {
+fn by_class(folder: &DiffusersFolder, identity: &mut Identity) {
     let class = folder.class_name();
     let unet = folder.component("unet").map(Component::config).transpose().unwrap_or_default();
     let cross = unet.as_ref().and_then(|config| config.get("cross_attention_dim")).and_then(Value::as_u64);
@@ -181,7 +181,6 @@ fn by_class(folder: &DiffusersFolder, identity: &mut Identity) -> Result<()> {
     } else if class.starts_with("StableDiffusion") && identity.candidates.is_empty() {
         identity.candidates = vec![Family::Sd1, Family::Sd2];
     }
-    Ok(())
 }
 
 /// What the scheduler's config says that no tensor does.

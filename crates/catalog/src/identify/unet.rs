@@ -2,12 +2,12 @@
 
 use super::names::Names;
 use super::signatures::{PREFIXES, UNETS};
-use super::words::{Family, Variant};
+use super::words::{Family, Naming, Variant};
 
 /// What can be measured of a UNet, or of the half of one that a ControlNet is.
 pub(super) struct Unet {
     pub prefix: &'static str,
-    pub is_diffusers: bool,
+    pub naming: Naming,
     pub in_channels: u64,
     pub out_channels: Option<u64>,
     pub channels: u64,
@@ -20,11 +20,13 @@ pub(super) struct Unet {
     /// Transformer layers in the deepest block, and whether the middle has any.
     pub depth: u64,
     pub has_middle_attention: bool,
+    /// Whether it has layers along time: a network for video.
+    pub is_of_video: bool,
 }
 
 /// Names of one spelling: what must be there, and where the measures are.
 struct Spelling {
-    is_diffusers: bool,
+    naming: Naming,
     conv_in: &'static str,
     time: &'static str,
     middle: &'static str,
@@ -35,7 +37,7 @@ struct Spelling {
 
 const SPELLINGS: [Spelling; 2] = [
     Spelling {
-        is_diffusers: false,
+        naming: Naming::CompVis,
         conv_in: "input_blocks.0.0.weight",
         time: "time_embed.0.weight",
         middle: "middle_block.0.in_layers.0.weight",
@@ -44,7 +46,7 @@ const SPELLINGS: [Spelling; 2] = [
         middle_attention: "middle_block.1.transformer_blocks.",
     },
     Spelling {
-        is_diffusers: true,
+        naming: Naming::Diffusers,
         conv_in: "conv_in.weight",
         time: "time_embedding.linear_1.weight",
         middle: "mid_block.resnets.0.norm1.weight",
@@ -53,6 +55,9 @@ const SPELLINGS: [Spelling; 2] = [
         middle_attention: "mid_block.attentions.0.transformer_blocks.",
     },
 ];
+
+/// What layers along time are called (Stable Video Diffusion, `AnimateDiff`).
+const VIDEO: [&str; 4] = [".time_stack.", ".time_mixer.", ".temporal_transformer_blocks.", "motion_modules."];
 
 /// Finds a whole UNet.
 pub(super) fn whole(names: &Names<'_>) -> Option<Unet> {
@@ -76,10 +81,10 @@ fn measure(names: &Names<'_>, prefix: &'static str, spelling: &Spelling, whole: 
     }
     let cross = names.ending(prefix, ".attn2.to_k.weight").and_then(|(_, shape)| shape.last().copied());
     let proj = names.with_prefix(prefix).find(|name| name.ends_with(".proj_in.weight"));
-    let depth = names.with_prefix(prefix).filter_map(layer).max().map_or(0, |highest| highest + 1);
+    let depth = names.with_prefix(prefix).filter_map(layer).max().map_or(0, |highest| highest.saturating_add(1));
     Some(Unet {
         prefix,
-        is_diffusers: spelling.is_diffusers,
+        naming: spelling.naming,
         in_channels,
         out_channels: names.axis(prefix, spelling.out, 0),
         channels,
@@ -87,6 +92,7 @@ fn measure(names: &Names<'_>, prefix: &'static str, spelling: &Spelling, whole: 
         adm: spelling.adm.iter().find_map(|name| names.axis(prefix, name, 1)),
         is_linear: proj.is_some_and(|name| names.shape("", name).len() == 2),
         depth,
+        is_of_video: names.with_prefix(prefix).any(|name| VIDEO.iter().any(|part| name.contains(part))),
         has_middle_attention: names.has_prefix(&format!("{prefix}{}", spelling.middle_attention)),
     })
 }
@@ -100,6 +106,9 @@ fn layer(name: &str) -> Option<u64> {
 impl Unet {
     /// The family whose measures these are, with the edition.
     pub fn family(&self) -> Option<(Family, Option<&'static str>)> {
+        if self.is_of_video {
+            return Some((Family::Other("video_unet"), None));
+        }
         let row = UNETS.iter().find(|row| {
             let adm = self.adm.map_or(row.adm.is_empty(), |adm| row.adm.contains(&adm));
             self.cross == Some(row.cross) && row.channels.contains(&self.channels) && adm

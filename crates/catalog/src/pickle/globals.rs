@@ -74,26 +74,44 @@ fn known(module: &str, name: &str) -> Option<Name> {
         ("torch.nn.modules.container", "ParameterDict") => Name::ParameterDict,
         ("torch" | "torch.cuda" | "torch.storage", class) if class.ends_with("Storage") => storage(class)?,
         ("torch", dtype) => return dtype_of(dtype).map(Name::Dtype).or((dtype == "device").then_some(Name::Data)),
-        (
-            "builtins" | "__builtin__",
-            "int" | "float" | "bool" | "str" | "bytes" | "bytearray" | "complex" | "object",
-        )
-        | ("builtins" | "__builtin__", "range" | "xrange" | "slice" | "unicode" | "long")
-        | ("copyreg" | "copy_reg", "_reconstructor")
-        | ("_codecs", "encode")
-        | ("datetime", "datetime" | "date" | "time" | "timedelta" | "timezone")
-        | ("decimal", "Decimal")
-        | ("fractions", "Fraction")
-        | ("uuid", "UUID")
-        | ("pathlib" | "pathlib._local", "PosixPath" | "WindowsPath" | "PurePosixPath" | "PureWindowsPath" | "Path")
-        | ("numpy", "dtype" | "ndarray" | "bool_" | "int32" | "int64" | "float16" | "float32" | "float64")
-        | (
-            "numpy.core.multiarray" | "numpy._core.multiarray" | "numpy.core.numeric" | "numpy._core.numeric",
-            "scalar" | "_reconstruct" | "_frombuffer",
-        ) => Name::Data,
+        (module, name) if is_data(module, name) => Name::Data,
         ("numpy.dtypes", class) if class.ends_with("DType") => Name::Data,
         _ => return None,
     })
+}
+
+/// Classes and functions that make data: numbers, texts, dates, paths, numpy's scalars and arrays.
+fn is_data(module: &str, name: &str) -> bool {
+    let names: &[&str] = match module {
+        "builtins" | "__builtin__" => &[
+            "int",
+            "float",
+            "bool",
+            "str",
+            "bytes",
+            "bytearray",
+            "complex",
+            "object",
+            "range",
+            "xrange",
+            "slice",
+            "unicode",
+            "long",
+        ],
+        "copyreg" | "copy_reg" => &["_reconstructor"],
+        "_codecs" => &["encode"],
+        "datetime" => &["datetime", "date", "time", "timedelta", "timezone"],
+        "decimal" => &["Decimal"],
+        "fractions" => &["Fraction"],
+        "uuid" => &["UUID"],
+        "pathlib" | "pathlib._local" => &["PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path"],
+        "numpy" => &["dtype", "ndarray", "bool_", "int32", "int64", "float16", "float32", "float64"],
+        "numpy.core.multiarray" | "numpy._core.multiarray" | "numpy.core.numeric" | "numpy._core.numeric" => {
+            &["scalar", "_reconstruct", "_frombuffer"]
+        }
+        _ => &[],
+    };
+    names.contains(&name)
 }
 
 fn storage(class: &str) -> Option<Name> {

@@ -8,12 +8,14 @@
 
 use std::collections::BTreeSet;
 
+mod calls;
 mod flatten;
 mod globals;
 mod machine;
 mod opcode;
 mod place;
 mod reader;
+mod scalars;
 mod stdlib;
 mod tensor;
 mod value;

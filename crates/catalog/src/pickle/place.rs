@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use crate::safetensors::MAX_TENSORS;
 use crate::tensor_file::TensorInfo;
+use crate::tensor_type::TensorType;
 
 use super::flatten::StateDict;
 use super::reader::Refusal;
@@ -55,7 +56,7 @@ fn place(name: &str, tensor: &Tensor, storage: &Storage, extent: Extent, file_le
     let size = dtype.size();
     let too_far =
         || format!("its shape {:?} and strides {:?} reach further than can be counted", tensor.shape, tensor.strides);
-    let storage_size = storage.dtype.map_or(1, |dtype| dtype.size());
+    let storage_size = storage.dtype.map_or(1, TensorType::size);
     let claimed = storage.count.checked_mul(storage_size).ok_or_else(too_far)?;
     if claimed > extent.len {
         return Err(format!("its storage claims {claimed} bytes of {} that are there", extent.len));

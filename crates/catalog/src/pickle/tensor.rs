@@ -74,9 +74,9 @@ fn naturals(tree: &Tree<'_>, values: Value) -> Result<Vec<u64>, Refusal> {
     }
     items
         .iter()
-        .map(|item| match item {
-            Value::Int(number) => natural(*number),
-            _ => Err("a tensor whose shape is not of numbers".to_owned()),
+        .map(|item| {
+            let Value::Int(number) = item else { return Err("a tensor whose shape is not of numbers".to_owned()) };
+            natural(*number)
         })
         .collect()
 }

@@ -123,9 +123,7 @@ impl<'p> Tree<'p> {
 
     /// What a mapping says under this key.
     pub fn get(&self, mapping: Value, key: &str) -> Option<Value> {
-        self.entries(mapping)?.iter().rev().find_map(|(name, value)| match name {
-            Value::Text(span) if self.text(*span) == key => Some(*value),
-            _ => None,
-        })
+        let is_key = |name: &Value| matches!(name, Value::Text(span) if self.text(*span) == key);
+        self.entries(mapping)?.iter().rev().find_map(|(name, value)| is_key(name).then_some(*value))
     }
 }

@@ -1,5 +1,7 @@
 //! Headers of models: names and shapes as public files have them (facts; the middle of long lists is left out).
 
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
+
 use easel_catalog::identify::{Family, Kind, Naming, Prediction, Variant};
 
 /// The tensors of a file and its metadata.
@@ -559,8 +561,6 @@ fn networks() -> Vec<Case> {
     use Naming::{Bfl, CompVis, Diffusers, Own, Sgm};
     let case = Case::network;
     let flux = |what, file: File, naming| case(what, file, Transformer, &[Flux1], naming).lacks(NO_TEXT);
-    let mut nf4 = flux_bfl("", 1, true);
-    nf4.push("double_blocks.0.img_attn.qkv.weight.quant_state.bitsandbytes__nf4", &[128]);
     vec![
         case("SDXL Lightning's UNet", unet_diffusers("", SDXL, 4), Unet, &[Sdxl], Diffusers).lacks(NO_TEXT),
         case("SDXL UNet for inpainting", unet_diffusers("", SDXL, 9), Unet, &[Sdxl], Diffusers)
@@ -574,6 +574,15 @@ fn networks() -> Vec<Case> {
         case("bare SD 1 UNet in CompVis' names", unet_compvis("diffusion_model.", SD1, 4), Unet, &[Sd1], CompVis)
             .lacks(&["vae", "text_encoder"]),
         case("Kolors' UNet", unet_diffusers("", KOLORS, 4), Unet, &[Other("kolors")], Diffusers),
+        case(
+            "Stable Video Diffusion",
+            unet_compvis(NETWORK, Measures { adm: Some(768), ..SD2 }, 8)
+                .with(file(NETWORK, &[("input_blocks.1.1.time_stack.0.attn1.to_k.weight", &[320, 320])])),
+            Unet,
+            &[Other("video_unet")],
+            CompVis,
+        )
+        .variant(Variant::Unusual),
         flux("FLUX.1 dev", flux_bfl("", 64, true), Bfl).edition("dev"),
         flux("FLUX.1 schnell", flux_bfl("", 64, false), Bfl).edition("schnell"),
         flux("FLUX.1 Fill", flux_bfl("", 384, true), Bfl).edition("dev").variant(Variant::Fill),
@@ -585,8 +594,8 @@ fn networks() -> Vec<Case> {
         flux("FLUX.1 Fill in diffusers' names", flux_diffusers(384, true), Diffusers)
             .edition("dev")
             .variant(Variant::Fill),
-        flux("FLUX.1 fp8", flux_bfl("", 64, true).stored_as("F8_E4M3"), Bfl).edition("dev"),
-        flux("FLUX.1 nf4", nf4, Bfl).edition("dev"),
+        flux("FLUX.1 fp8", flux_fp8(), Bfl).edition("dev"),
+        flux("FLUX.1 nf4", flux_nf4(), Bfl).edition("dev"),
         case("FLUX.2 dev", flux2("", 15360), Transformer, &[Flux2], Bfl).edition("dev").lacks(&["vae", "text_encoder"]),
         case("FLUX.2 klein", flux2("", 7680), Transformer, &[Flux2], Bfl)
             .edition("klein-4b")
@@ -987,6 +996,23 @@ fn adapters() -> Vec<Case> {
         .edition("real-esrgan-compact")
         .named(Own),
     ]
+}
+
+/// FLUX.1 with weights packed to 4 bits.
+pub fn flux_nf4() -> File {
+    let mut nf4 = flux_bfl("", 1, true);
+    nf4.push("double_blocks.0.img_attn.qkv.weight.quant_state.bitsandbytes__nf4", &[128]);
+    nf4
+}
+
+/// SDXL's UNet in 8 bits.
+pub fn unet_fp8() -> File {
+    unet_diffusers("", SDXL, 4).stored_as("F8_E4M3")
+}
+
+/// FLUX.1 in 8 bits.
+pub fn flux_fp8() -> File {
+    flux_bfl("", 64, true).stored_as("F8_E4M3")
 }
 
 fn unknown() -> Vec<Case> {

@@ -105,7 +105,7 @@ impl Pickle {
 }
 
 pub fn contiguous(shape: &[i64]) -> Vec<i64> {
-    (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect()
+    (1..=shape.len()).map(|inner| shape.iter().skip(inner).product()).collect()
 }
 
 /// What lies in an entry of a zip.
@@ -263,14 +263,12 @@ pub fn torch_legacy(pickle: &[u8], storages: &[(&str, u64, usize)]) -> Vec<u8> {
     bytes
 }
 
-/// A safetensors file of these tensors with holes for data.
-pub fn write_safetensors(path: &Path, tensors: &[(String, Vec<u64>, &str)], metadata: &[(&str, &str)]) {
+/// The header of a safetensors file of these tensors, and the length of the whole file.
+pub fn safetensors_header(tensors: &[(String, Vec<u64>, &str)], metadata: &[(&str, &str)]) -> (Vec<u8>, u64) {
     let mut header = Map::new();
     if !metadata.is_empty() {
-        header.insert(
-            "__metadata__".into(),
-            metadata.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect(),
-        );
+        let notes = metadata.iter().map(|(key, value)| ((*key).to_owned(), json!(value)));
+        header.insert("__metadata__".into(), notes.collect());
     }
     let mut at = 0;
     for (name, shape, dtype) in tensors {
@@ -284,8 +282,15 @@ pub fn write_safetensors(path: &Path, tensors: &[(String, Vec<u64>, &str)], meta
         at += len;
     }
     let text = Value::Object(header).to_string();
+    let bytes = [(text.len() as u64).to_le_bytes().as_slice(), text.as_bytes()].concat();
+    let len = bytes.len() as u64 + at;
+    (bytes, len)
+}
+
+/// A safetensors file of these tensors with holes for data.
+pub fn write_safetensors(path: &Path, tensors: &[(String, Vec<u64>, &str)], metadata: &[(&str, &str)]) {
+    let (header, len) = safetensors_header(tensors, metadata);
     let mut file = File::create(path).unwrap();
-    file.write_all(&(text.len() as u64).to_le_bytes()).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-    file.set_len(8 + text.len() as u64 + at).unwrap();
+    file.write_all(&header).unwrap();
+    file.set_len(len).unwrap();
 }

@@ -17,9 +17,6 @@ use super::subject::{PROMPT, Subject};
 /// Opens the model, says so, and makes a picture for each line until there is none.
 pub fn serve(subject: &Subject, threads: i32) -> Result<()> {
     tch::set_num_threads(threads);
-    if std::env::var_os("NOCACHE").is_none() {
-        torch_shim::memory::install()?;
-    }
     let began = Instant::now();
     let source = ModelSource::whole(&subject.model, subject.pipeline);
     let pool = Pool::new(Device::Cpu);

@@ -18,7 +18,7 @@ pub struct Stored {
 /// What is added to a weight. Sizes are those of the weight as a matrix: outputs, and all the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
-    /// `up · down`, with a core between them in Tucker form (Hu et al. 2021; LyCORIS).
+    /// `up · down`, with a core between them in Tucker form (Hu et al. 2021; `LyCORIS`).
     LowRank {
         /// `(outputs, rank)`.
         up: Stored,

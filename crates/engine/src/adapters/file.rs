@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use easel_catalog::{TensorFile, TensorInfo, TensorType};
+use easel_engine_protocol::EngineErrorKind;
 use serde_json::{Map, Value};
 use tch::{Device, Kind};
 
@@ -36,20 +37,21 @@ pub type Pieces<'a> = BTreeMap<Piece, &'a TensorInfo>;
 impl AdapterFile {
     /// Reads the header of a file and the digest of its bytes.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = TensorFile::open(path).map_err(|error| {
-            // A model that names this adapter is there; the adapter is what was not found, or cannot be used.
-            Error::from(error).within("adapter")
-        })?;
+        if !path.exists() {
+            let message = format!("there is no adapter at {}", path.display());
+            return Err(Error::new(EngineErrorKind::ModelNotFound, message));
+        }
+        let file = TensorFile::open(path).map_err(|error| Error::from(error).within("adapter"))?;
         let unread = |error| Error::broken(format!("adapter: {}: {error}", path.display()));
         let digest = digest::of(path).map_err(unread)?;
         let settings = match file.metadata.get(METADATA_KEY) {
-            Some(text) => match serde_json::from_str(text) {
-                Ok(Value::Object(settings)) => settings,
-                Ok(_) | Err(_) => {
+            Some(text) => {
+                let Ok(Value::Object(settings)) = serde_json::from_str(text) else {
                     let message = format!("adapter: {}: {METADATA_KEY} is not a JSON object", path.display());
                     return Err(Error::broken(message));
-                }
-            },
+                };
+                settings
+            }
             None => beside(path)?,
         };
         Ok(Self { file: Arc::new(file), digest, settings })

@@ -63,12 +63,11 @@ pub fn find(
     let mut matching = Matching { file, number, weighted, family, found: Found::new(), report };
     let mut strangers = 0_usize;
     for (name, pieces) in &layers {
-        match target_of(name, pieces, components) {
-            Some(target) => matching.add(name, pieces, &target)?,
-            None => {
-                strangers += usize::from(layers::spoken(name).components.iter().any(|c| DENOISER.contains(c)));
-                matching.report.unmatched.push(unmatched(name, components));
-            }
+        if let Some(target) = target_of(name, pieces, components) {
+            matching.add(name, pieces, &target)?;
+        } else {
+            strangers += usize::from(layers::spoken(name).components.iter().any(|c| DENOISER.contains(c)));
+            matching.report.unmatched.push(unmatched(name, components));
         }
     }
     matching.report.unmatched.extend(strange.iter().map(|name| unmatched(name, components)));
@@ -184,7 +183,7 @@ fn same_layout(change: &Change, shape: &[u64]) -> bool {
     }
 }
 
-/// The lengths of `DoRA`. PEFT's are always those of rows, whatever the shape; LyCORIS may have those of columns, and then
+/// The lengths of `DoRA`. PEFT's are always those of rows, whatever the shape; `LyCORIS` may have those of columns, and then
 /// as a row.
 fn magnitude_of(stored: impl Fn(Piece) -> Option<Stored>) -> Option<Magnitude> {
     if let Some(stored) = stored(Piece::Magnitude) {
@@ -215,13 +214,13 @@ impl Matching<'_> {
             let (alpha, factor) = self.alpha(name, pieces, target, rank)?;
             (layer.alpha, layer.scale) = (Some(alpha), weight * factor);
         }
-        let magnitude = magnitude_of(&stored);
+        let magnitude = magnitude_of(stored);
         if let Some((change, _)) = change {
             if let Some(magnitude) = &magnitude {
                 self.check_magnitude(name, magnitude, &change, target)?;
                 layer.kind = format!("DoRA {}", layer.kind);
             }
-            self.spread(&mut layer, "weight", &change, magnitude, target)?;
+            self.spread(&mut layer, "weight", &change, magnitude.as_ref(), target)?;
         } else if magnitude.is_some() {
             return Err(self.file.broken(format!("{name}: its factors are missing")));
         }
@@ -259,7 +258,7 @@ impl Matching<'_> {
         layer: &mut MatchedLayer,
         kind: &str,
         change: &Change,
-        magnitude: Option<Magnitude>,
+        magnitude: Option<&Magnitude>,
         target: &Target<'_>,
     ) -> Result<()> {
         let tensors = target.split(change, kind).map_err(|reason| self.misfit(&layer.name, &reason))?;
@@ -270,7 +269,7 @@ impl Matching<'_> {
                 scale: layer.scale,
                 rows,
                 swapped: matches!(target.place, Place::Halves(_)),
-                magnitude: magnitude.clone(),
+                magnitude: magnitude.cloned(),
             };
             layer.tensors.push(tensor.clone());
             let tensors = self.found.entry(target.component.to_owned()).or_default();

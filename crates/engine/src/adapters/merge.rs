@@ -105,7 +105,7 @@ fn own_rows(change: &Tensor, patch: &Patch) -> Result<Tensor> {
     Ok(Tensor::f_cat(&turned, 0)?)
 }
 
-/// The weight with its rows (or, as LyCORIS may have it, its columns) as long as the magnitudes say.
+/// The weight with its rows (or, as `LyCORIS` may have it, its columns) as long as the magnitudes say.
 fn renormed(weight: &Tensor, magnitude: &Magnitude, patch: &Patch, file: &WeightMap, shape: &[i64]) -> Result<Tensor> {
     let wanted = read(&magnitude.stored, file)?;
     if !magnitude.by_input {

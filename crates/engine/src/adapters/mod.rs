@@ -14,8 +14,6 @@ mod patches;
 mod piece;
 mod report;
 mod set;
-#[cfg(test)]
-mod tests;
 
 pub use change::{Change, Stored};
 pub use file::AdapterFile;

@@ -13,7 +13,7 @@ pub enum Piece {
     Alpha,
     /// The lengths of `DoRA`'s rows, as PEFT has them.
     Magnitude,
-    /// The lengths of `DoRA`'s rows or columns, as LyCORIS has them.
+    /// The lengths of `DoRA`'s rows or columns, as `LyCORIS` has them.
     DoraScale,
     /// `LoHa`: factors of the first (0, 1) and second (2, 3) product.
     Hadamard(u8),
@@ -35,7 +35,7 @@ pub enum Piece {
     Other(&'static str),
 }
 
-/// Ends of names, longest first where one ends in another. Trainers: sd-scripts, LyCORIS, PEFT, and diffusers before PEFT.
+/// Ends of names, longest first where one ends in another. Trainers: sd-scripts, `LyCORIS`, PEFT, and diffusers before PEFT.
 const ENDINGS: &[(&str, Piece)] = &[
     (".lora_down.weight", Piece::Down),
     (".lora_up.weight", Piece::Up),

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ArgGroup, Parser, Subcommand, ValueEnum};
-use easel_engine_protocol::Dtype;
+use easel_engine_protocol::{Dtype, PipelineKind};
 use serde_json::{Map, Value};
 
 use crate::worker::DeviceName;
 
-/// Diffusion on libtorch: makes pictures from a model folder in diffusers layout, or serves them over a Unix socket.
+/// Diffusion on libtorch: makes pictures from a model folder in diffusers layout or a single file, or serves them over a Unix socket.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -43,7 +43,7 @@ impl Args {
 pub(super) enum Command {
     /// Make pictures from a prompt, or from a prompt and a picture, and write them as PNG.
     #[command(visible_alias = "txt2img")]
-    Generate(Generate),
+    Generate(Box<Generate>),
     /// Take jobs over HTTP on a Unix socket until told to stop (SIGTERM, SIGINT).
     Serve(Serve),
 }
@@ -60,9 +60,18 @@ picture.
   easel-engine generate --model MODEL --prompt 'a red hat' --image portrait.png --mask hat.png --mask-padding 32 --out hat.png"
 )]
 pub(super) struct Generate {
-    /// Model folder in diffusers layout: the one that holds `model_index.json`.
-    #[arg(long, value_name = "DIR")]
+    /// The model: a folder in diffusers layout, the one that holds `model_index.json`; or a single file.
+    #[arg(long, value_name = "PATH")]
     pub(super) model: PathBuf,
+    /// A whole model that supplies what `--model` lacks: text encoders, VAE, tokenizers, schedule.
+    #[arg(long, value_name = "PATH")]
+    pub(super) base: Option<PathBuf>,
+    /// One component from a file or folder of its own, in place of the model's: `vae=ae.safetensors`. May be given again.
+    #[arg(long = "part", value_name = "NAME=PATH", value_parser = parse_part)]
+    pub(super) parts: Vec<(String, PathBuf)>,
+    /// Which pipeline drives the model; told from the model when left out.
+    #[arg(long)]
+    pub(super) pipeline: Option<PipelineName>,
     /// What the picture shows.
     #[arg(long)]
     pub(super) prompt: String,
@@ -183,6 +192,30 @@ impl From<DtypeName> for Dtype {
             DtypeName::Bf16 => Self::Bf16,
             DtypeName::Fp16 => Self::Fp16,
         }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum PipelineName {
+    Sdxl,
+    Sd,
+    Flux,
+}
+
+impl From<PipelineName> for PipelineKind {
+    fn from(name: PipelineName) -> Self {
+        match name {
+            PipelineName::Sdxl => Self::Sdxl,
+            PipelineName::Sd => Self::Sd,
+            PipelineName::Flux => Self::Flux,
+        }
+    }
+}
+
+fn parse_part(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
+        _ => Err(format!("`{text}` is not NAME=PATH, as in vae=ae.safetensors")),
     }
 }
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use easel_catalog::DiffusersFolder;
 use easel_engine_protocol::{EngineError, Event, GenerateJob, InputImage, ModelSource, Options, PipelineKind, Timings};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::args::Generate;
 use super::{devices, io_failure, opener, report};
+use crate::parts::ModelParts;
 use crate::pictures::{self, Backdrop};
 use crate::worker::{JobOptions, Worker};
 use crate::{Error, Result};
@@ -98,8 +98,7 @@ fn make(args: &Generate) -> Result<Made> {
 }
 
 fn job(args: &Generate) -> Result<GenerateJob> {
-    let folder = DiffusersFolder::open(&args.model)?;
-    let kind = kind(folder.class_name())?;
+    let model = source(args)?;
     let (image, mask) = (input("--image", args.image.as_deref())?, input("--mask", args.mask.as_deref())?);
     let (width, height) = match (args.width, args.height) {
         (Some(width), Some(height)) => (width, height),
@@ -107,7 +106,7 @@ fn job(args: &Generate) -> Result<GenerateJob> {
             let (own_width, own_height) = match &image {
                 // What a part of a picture is computed in has nothing to do with how large the picture is.
                 Some(image) if args.mask_padding.is_none() => size_of(image)?,
-                _ => own_size(&folder).map(|side| (side, side))?,
+                _ => own_size(&model).map(|side| (side, side))?,
             };
             (width.unwrap_or(own_width), height.unwrap_or(own_height))
         }
@@ -128,18 +127,20 @@ fn job(args: &Generate) -> Result<GenerateJob> {
         options: Options { clip_skip: args.clip_skip, guidance_rescale: args.guidance_rescale, ..Options::default() },
         dtype: args.dtype.map(Into::into),
         device: args.device.map(|device| device.to_string()),
-        ..GenerateJob::new(ModelSource::whole(&args.model, kind), &args.prompt)
+        ..GenerateJob::new(model, &args.prompt)
     })
 }
 
-/// Which pipeline drives a model of this class.
-fn kind(class: &str) -> Result<PipelineKind> {
-    match class {
-        class if class.starts_with("StableDiffusionXL") => Ok(PipelineKind::Sdxl),
-        class if class.starts_with("StableDiffusion") => Ok(PipelineKind::Sd),
-        class if class.starts_with("Flux") => Ok(PipelineKind::Flux),
-        class => Err(Error::broken(format!("the model is a {class}, for which there is no pipeline"))),
-    }
+/// Where the model lies, and which pipeline drives it.
+fn source(args: &Generate) -> Result<ModelSource> {
+    let pipeline = match args.pipeline {
+        Some(name) => name.into(),
+        None => ModelParts::pipeline_of(&args.model)?,
+    };
+    let mut source = ModelSource::whole(&args.model, pipeline);
+    source.base.clone_from(&args.base);
+    source.parts.extend(args.parts.iter().cloned());
+    Ok(source)
 }
 
 /// A picture file as a job brings it.
@@ -157,10 +158,16 @@ fn size_of(image: &InputImage) -> Result<(u32, u32)> {
 }
 
 /// The side of the pictures that the model was trained on: the latents of the `unet`, times what the VAE makes of a latent.
-fn own_size(folder: &DiffusersFolder) -> Result<u32> {
-    let config = |name: &str| match folder.component(name) {
-        Some(component) => component.config().map_err(Error::from),
-        None => Err(Error::broken(format!("{}: `{name}` is not named in model_index.json", folder.path().display()))),
+fn own_size(model: &ModelSource) -> Result<u32> {
+    /// FLUX's transformer does not say; this is its pipeline's own.
+    const SIDE_OF_FLUX: u32 = 1024;
+    let parts = ModelParts::open(model)?;
+    if model.pipeline == PipelineKind::Flux {
+        return Ok(SIDE_OF_FLUX);
+    }
+    let config = |name: &str| match parts.part(name) {
+        Some(part) => Ok(&part.config),
+        None => Err(Error::broken(format!("{}: the model has no `{name}`", model.path.display()))),
     };
     let (unet, vae) = (config("unet")?, config("vae")?);
     let latents = unet.get("sample_size").and_then(Value::as_u64);

@@ -169,6 +169,8 @@ fn run(hidden: Tensor, layers: &[Layer]) -> Result<Tensor> {
 }
 
 impl Network for ClipText {
+    const RUNS_ONCE: bool = true;
+
     fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
         Self::open(weights, ClipConfig::read(&part.name, &part.class, &part.config)?)
     }

@@ -99,7 +99,7 @@ pub fn upsample_nearest(x: &Tensor, size: Option<(i64, i64)>) -> Result<Tensor> 
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind, Tensor};
+    use tch::{Device, Kind};
 
     use super::{Kernels, pack};
 

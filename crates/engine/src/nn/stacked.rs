@@ -90,8 +90,11 @@ mod tests {
     /// A file with `qkv.weight` and `qkv.bias` as one, and the part whose queries, keys and values are `each` rows of it.
     /// The rows are given in the order of `order`.
     fn part(folder: &Path, each: usize, order: [usize; 3]) -> Part {
-        let numbers =
-            |count: usize| (0..count).flat_map(|i| (i as f32 * 0.25 - 3.0).to_le_bytes()).collect::<Vec<u8>>();
+        let numbers = |count: usize| {
+            (0..count)
+                .flat_map(|i| (f32::from(u16::try_from(i).unwrap()) * 0.25 - 3.0).to_le_bytes())
+                .collect::<Vec<u8>>()
+        };
         let (weight, bias) = (numbers(12 * each), numbers(3 * each));
         let path = folder.join("fused.safetensors");
         let views = [

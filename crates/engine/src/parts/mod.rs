@@ -9,8 +9,6 @@ mod folder;
 mod part;
 mod place;
 mod single;
-#[cfg(test)]
-mod tests;
 mod tokenizers;
 mod velocity;
 
@@ -52,7 +50,7 @@ impl ModelParts {
 
     /// Whether there is a model at all; whether it is whole shows when it is opened.
     pub fn find(source: &ModelSource) -> Result<()> {
-        for path in source.parts.values().filter(|path| !path.exists()) {
+        if let Some(path) = source.parts.values().find(|path| !path.exists()) {
             return Err(easel_catalog::Error::NotFound { path: path.clone(), missing: "the part".to_owned() }.into());
         }
         for path in [Some(&source.path), source.base.as_ref()].into_iter().flatten() {

@@ -74,8 +74,7 @@ impl Place {
                 "FluxTransformer2DModel" => Some(PipelineKind::Flux),
                 "UNet2DConditionModel" => {
                     let config = component.config().ok()?;
-                    let pooled =
-                        config.get("addition_embed_type").is_some_and(|kind| *kind == Value::from("text_time"));
+                    let pooled = config.get("addition_embed_type").and_then(Value::as_str) == Some("text_time");
                     Some(if pooled { PipelineKind::Sdxl } else { PipelineKind::Sd })
                 }
                 _ => None,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use easel_catalog::TensorFile;
+use easel_catalog::identify::Prediction;
 use easel_engine_protocol::PipelineKind;
 use serde_json::{Map, Value, json};
 
@@ -72,7 +73,7 @@ impl SingleFile {
             let message = format!("it is marked `{odd}`: its network was trained in the continuous noise of EDM");
             return Err(self.error(message).with_hint("such a model has no scheduler here"));
         }
-        Ok(Marks { velocity: has("v_pred"), zero_snr: has("ztsnr") })
+        Ok(Marks { velocity: has("v_pred") || self.prediction() == Some(Prediction::V), zero_snr: has("ztsnr") })
     }
 
     /// What it holds that no network takes, in a sentence.
@@ -172,6 +173,10 @@ impl SingleFile {
         if !is_stable_diffusion_2(names) {
             return Ok(false);
         }
+        // Some files say it in words, or by how long they were trained.
+        if let Some(prediction) = self.prediction() {
+            return Ok(prediction == Prediction::V);
+        }
         let plan = keymap::map(section, &self.shapes);
         velocity::of_stable_diffusion_2(&self.tensors(plan))
     }
@@ -186,6 +191,10 @@ impl SingleFile {
             return Ok(None);
         }
         self.is_second_and_predicts_velocity(section, &names).map(Some)
+    }
+
+    fn prediction(&self) -> Option<Prediction> {
+        easel_catalog::identify_file(&self.file).prediction
     }
 
     /// Weights that are packed with scales of their own would be read as other numbers.

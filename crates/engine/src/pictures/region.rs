@@ -71,3 +71,35 @@ fn widened((mut from, mut to): (i64, i64), wanted: f64, end: u32) -> (i64, i64) 
     }
     (from, to.min(end))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Region;
+    use crate::pictures::Pixels;
+
+    /// `get_crop_region` of diffusers: size of the mask, what is white in it, size that is computed, padding, region.
+    type Case = ((u32, u32), (u32, u32, u32, u32), (u32, u32), u32, (u32, u32, u32, u32));
+
+    #[test]
+    fn the_region_is_that_of_diffusers() {
+        let cases: [Case; 6] = [
+            ((44, 46), (2, 16, 35, 32), (80, 128), 3, (0, 0, 38, 46)),
+            ((28, 56), (2, 16, 6, 48), (128, 104), 0, (0, 16, 28, 48)),
+            ((23, 25), (2, 11, 8, 23), (72, 56), 9, (0, 2, 23, 25)),
+            ((35, 57), (17, 8, 29, 47), (152, 24), 9, (0, 0, 35, 56)),
+            ((35, 39), (3, 25, 19, 28), (24, 8), 3, (0, 22, 27, 31)),
+            ((59, 36), (47, 11, 58, 28), (120, 64), 9, (0, 2, 59, 36)),
+        ];
+        for ((width, height), (x1, y1, x2, y2), size, padding, (left, top, right, bottom)) in cases {
+            let is_white = |x, y| (x1..x2).contains(&x) && (y1..y2).contains(&y);
+            let rgb = (0..height).flat_map(|y| (0..width).flat_map(move |x| [if is_white(x, y) { 1 } else { 0 }; 3]));
+            let mask = Pixels { width, height, rgb: rgb.collect() };
+            assert_eq!(Region::around(&mask, size, padding), Some(Region { left, top, right, bottom }));
+        }
+    }
+
+    #[test]
+    fn there_is_no_region_around_nothing() {
+        assert_eq!(Region::around(&Pixels { width: 2, height: 2, rgb: vec![0; 12] }, (8, 8), 1), None);
+    }
+}

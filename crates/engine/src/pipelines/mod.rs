@@ -1,6 +1,7 @@
 //! What turns a request into pictures: text encoders, noise, schedule, UNet and VAE in order. Pipelines know no
 //! queue, no socket and no file but the model's.
 
+mod brownian;
 mod denoise;
 mod flux;
 mod guidance;

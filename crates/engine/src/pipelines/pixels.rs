@@ -5,10 +5,11 @@ use tch::{Device, Kind, Tensor};
 use crate::pictures::Pixels;
 use crate::{Error, Result};
 
-/// `(1, 3, h, w)` from -1 to 1, in single precision on the CPU.
+/// `(1, 3, h, w)` from -1 to 1, in single precision on the CPU. The numbers lie as the bytes do, pixel by pixel, as in diffusers:
+/// the order decides which kernels the encoder's convolutions take.
 pub fn of_picture(picture: &Pixels) -> Result<Tensor> {
-    let rows = [i64::from(picture.height), i64::from(picture.width), 3];
-    let bytes = Tensor::f_from_slice(&picture.rgb)?.f_view(rows)?.f_permute([2, 0, 1])?.f_unsqueeze(0)?;
+    let rows = [1, i64::from(picture.height), i64::from(picture.width), 3];
+    let bytes = Tensor::f_from_slice(&picture.rgb)?.f_view(rows)?.f_permute([0, 3, 1, 2])?;
     let mut unit = bytes.f_totype(Kind::Float)?.f_div_scalar_(255.0)?;
     Ok(unit.f_mul_scalar_(2.0)?.f_sub_scalar_(1.0)?)
 }

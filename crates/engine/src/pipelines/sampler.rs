@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use tch::{Device, Kind, Tensor};
 
+use super::brownian::unit_increment;
 use crate::schedulers::{Line, Register, Schedule, Step};
 use crate::{Error, Result};
 
@@ -129,6 +130,17 @@ impl Registers {
                 let sum = if is_one(*times) { sum } else { sum.f_mul_scalar(*times)? };
                 let sum = if is_one(*over) { sum } else { sum.f_div_scalar(*over)? };
                 self.write(*into, sum);
+            }
+            Line::Increment { into, tree, times: (from, to) } => {
+                let sample = self.read(Register::Sample)?;
+                // The same for every picture, wherever it stands.
+                let mut shape = sample.size();
+                if let Some(pictures) = shape.first_mut() {
+                    *pictures = 1;
+                }
+                let noise = unit_increment(tree, *from, *to, &shape)?;
+                let noise = noise.f_to_device_(sample.device(), Kind::Float, false, false)?;
+                self.write(*into, noise);
             }
             Line::Clamp(range) => {
                 let clean = self.read(Register::Clean)?.f_clamp(-range, *range)?;

@@ -128,8 +128,8 @@ impl Pool {
             would.push(format!("compute in bf16, which needs {}", report::size(bytes)));
         }
         let smaller = (1..16).rev().map(|n| Wish { width: part(width, n), height: part(height, n), ..wish });
-        let smaller = smaller.filter(|wish| (wish.width, wish.height) != (width, height));
-        if let Some((wish, bytes)) = smaller.filter_map(|wish| Some((wish, needs(wish)?))).next() {
+        let mut smaller = smaller.filter(|wish| (wish.width, wish.height) != (width, height));
+        if let Some((wish, bytes)) = smaller.find_map(|wish| Some((wish, needs(wish)?))) {
             would.push(format!("ask for {}x{}, which needs {}", wish.width, wish.height, report::size(bytes)));
         }
         let hint = if would.is_empty() {

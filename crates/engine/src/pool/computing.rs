@@ -5,6 +5,7 @@ use tch::Device;
 use super::free::Resident;
 use super::known::Key;
 use super::learned::Subject;
+use super::ledger::Ledger;
 use super::plan::{Phase, Thrift};
 use super::shelf::Room;
 use super::{Built, Pool};
@@ -50,7 +51,7 @@ impl Drop for Computing {
 
 impl Pool {
     fn held(&self) -> u64 {
-        self.shelf.with(|ledger| ledger.held())
+        self.shelf.with(Ledger::held)
     }
 }
 

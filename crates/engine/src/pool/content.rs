@@ -98,11 +98,6 @@ fn straight(tensor: &PartTensor) -> Option<u64> {
 
 /// A tensor that does not lie in order, put in order.
 fn gathered(file: &File, tensor: &PartTensor) -> std::io::Result<Vec<u8>> {
-    if let Form::Joined(ranges) = &tensor.form {
-        let rows =
-            |range: &Range<u64>| gathered(file, &PartTensor { form: Form::Rows(range.clone()), ..tensor.clone() });
-        return Ok(ranges.iter().map(rows).collect::<std::io::Result<Vec<_>>>()?.concat());
-    }
     let info = &tensor.info;
     let outside = || std::io::Error::from(std::io::ErrorKind::InvalidData);
     let index = |n: u64| usize::try_from(n).map_err(|_| outside());
@@ -112,7 +107,14 @@ fn gathered(file: &File, tensor: &PartTensor) -> std::io::Result<Vec<u8>> {
     let mut strides = info.strides.clone().unwrap_or_else(|| in_order_strides(&shape));
     let mut start = 0;
     match &tensor.form {
-        Form::Whole | Form::Reshaped(_) | Form::Joined(_) => {}
+        Form::Whole | Form::Reshaped(_) => {}
+        Form::Joined(ranges) => {
+            let rows = ranges.iter().map(|rows| PartTensor { form: Form::Rows(rows.clone()), ..tensor.clone() });
+            return rows
+                .map(|rows| gathered(file, &rows))
+                .collect::<std::io::Result<Vec<_>>>()
+                .map(|rows| rows.concat());
+        }
         Form::Rows(rows) => {
             start = rows.start * strides.first().copied().unwrap_or_default();
             shape = tensor.shape();
@@ -158,4 +160,70 @@ fn too_large() -> Error {
 
 fn unread(path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |error| Error::broken(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use easel_catalog::TensorFile;
+    use safetensors::tensor::{Dtype, TensorView};
+    use serde_json::Map;
+
+    use super::{Network, sample, whole};
+    use crate::Result;
+    use crate::parts::{Form, Part, PartTensor};
+    use crate::weights::WeightMap;
+
+    struct Plain;
+
+    impl Network for Plain {
+        fn open(_: &Part, _: &WeightMap) -> Result<Self> {
+            Ok(Self)
+        }
+    }
+
+    /// A part of one matrix, which lies in a file of one tensor in some form.
+    fn part(path: &Path, numbers: &[u8], shape: &[usize], strides: Option<Vec<u64>>, form: Form) -> Part {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| u16::from(*number).to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::F16, shape.to_vec(), &bytes).unwrap();
+        safetensors::serialize_to_file([("w", view)], None, path).unwrap();
+        let file = Arc::new(TensorFile::open(path).unwrap());
+        let mut info = file.tensors[0].clone();
+        info.strides = strides;
+        let tensor = PartTensor { name: "w".to_owned(), file, info, form };
+        let (name, class) = ("unet".to_owned(), String::new());
+        Part { name, class, config: Map::new(), tensors: vec![tensor], patches: None }
+    }
+
+    #[test]
+    fn a_matrix_is_the_same_however_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |n: usize| folder.path().join(format!("{n}.safetensors"));
+        let same = [
+            part(&place(0), &[1, 2, 3, 4], &[2, 2], None, Form::Whole),
+            part(&place(1), &[1, 3, 2, 4], &[2, 2], None, Form::Transposed),
+            part(&place(2), &[9, 9, 1, 2, 3, 4, 8, 8], &[4, 2], None, Form::Rows(1..3)),
+            part(&place(3), &[3, 4, 9, 9, 1, 2], &[3, 2], None, Form::Joined(vec![2..3, 0..1])),
+            part(&place(4), &[1, 2, 3, 4], &[2, 2, 1, 1], None, Form::Reshaped(vec![2, 2])),
+            part(&place(5), &[1, 3, 2, 4], &[2, 2], Some(vec![1, 2]), Form::Whole),
+        ];
+        let (bytes, few) = (whole::<Plain>(&same[0]).unwrap(), sample::<Plain>(&same[0]).unwrap());
+        for (n, part) in same.iter().enumerate() {
+            assert_eq!(whole::<Plain>(part).unwrap(), bytes, "{n}");
+            assert_eq!(sample::<Plain>(part).unwrap(), few, "{n}");
+        }
+        let other = part(&place(6), &[1, 2, 3, 5], &[2, 2], None, Form::Whole);
+        assert_ne!(whole::<Plain>(&other).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        let part = part(&path, &[1, 2, 3, 4], &[2, 2], None, Form::Whole);
+        std::fs::write(&path, b"short").unwrap();
+        assert!(whole::<Plain>(&part).is_err() && sample::<Plain>(&part).is_err());
+    }
 }

@@ -24,7 +24,8 @@ pub(super) fn of<N: Network>(part: &Part, device: Device, kind: Kind) -> Estimat
     let mut estimate = Estimate::default();
     for tensor in part.tensors.iter().filter(|tensor| !N::is_known_spare(&tensor.name)) {
         let elements = tensor.shape().iter().fold(1_u64, |product, n| product.saturating_mul(*n));
-        if is_view(tensor, device, kind) && !patched.contains(tensor.name.as_str()) {
+        let is_view = is_view(tensor, device, kind) || (N::RUNS_ONCE && stays_as_stored(tensor, device, kind));
+        if is_view && !patched.contains(tensor.name.as_str()) {
             estimate.mapped = estimate.mapped.saturating_add(elements.saturating_mul(tensor.info.dtype.size()));
         } else {
             let bytes = elements.saturating_mul(kind.elt_size_in_bytes() as u64);
@@ -46,8 +47,15 @@ fn is_view(tensor: &PartTensor, device: Device, kind: Kind) -> bool {
     device == Device::Cpu
         && is_stored_in(info.dtype, kind)
         && info.strides.is_none()
-        && tensor.form != Form::Transposed
+        && !matches!(tensor.form, Form::Transposed | Form::Joined(_))
         && info.offset.is_multiple_of(info.dtype.size())
+}
+
+/// Whether a matrix is left in its file though it is computed with in a wider kind.
+fn stays_as_stored(tensor: &PartTensor, device: Device, kind: Kind) -> bool {
+    kind == Kind::Float
+        && tensor.shape().len() == 2
+        && [Kind::Half, Kind::BFloat16].iter().any(|stored| is_view(tensor, device, *stored))
 }
 
 fn is_stored_in(dtype: TensorType, kind: Kind) -> bool {

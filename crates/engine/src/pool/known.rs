@@ -86,7 +86,7 @@ impl Known {
         let Some(known) = self.components.get_mut(&other) else {
             return false;
         };
-        let [a, b] = [&mut *met, known].map(|component| component.sample::<N>());
+        let [a, b] = [&mut *met, known].map(Component::sample::<N>);
         if a.is_none() || a != b {
             return false;
         }

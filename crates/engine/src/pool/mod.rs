@@ -64,7 +64,9 @@ pub struct Pool {
 
 /// Who is told when the use of memory changes.
 #[derive(Default)]
-struct Watch(Option<Box<dyn Fn(&Pool)>>);
+struct Watch(Option<Watcher>);
+
+type Watcher = Box<dyn Fn(&Pool)>;
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -100,8 +102,13 @@ impl Pool {
         Self::with(device, &Limits::default())
     }
 
-    /// An empty pool with these limits.
+    /// An empty pool with these limits. On the processor, tensors lie in kept memory from now on, for the whole process.
     pub fn with(device: Device, limits: &Limits) -> Self {
+        if device == Device::Cpu
+            && let Err(error) = torch_shim::memory::install()
+        {
+            tracing::warn!(%error, "the memory of tensors is malloc's");
+        }
         let budget = limits.budget;
         let on_host = device == Device::Cpu;
         let limit = move |held| if on_host { budget.on_host(held) } else { budget.on_device() };
@@ -129,7 +136,10 @@ impl Pool {
         let key = self.key::<N>(part, kind)?;
         let estimate = estimate::of::<N>(part, self.device, kind).bytes;
         self.take(key, part, estimate, || {
-            let weights = WeightMap::of(part, self.device, kind)?;
+            let mut weights = WeightMap::of(part, self.device, kind)?;
+            if N::RUNS_ONCE {
+                weights = weights.with_matrices_as_stored();
+            }
             let network: Rc<dyn Any> = Rc::new(N::open(part, &weights)?);
             let warnings = weights.left_over(N::is_known_spare).into_iter().collect();
             let (bytes, mapped) = weights.taken_bytes();
@@ -158,6 +168,15 @@ impl Pool {
             self.shelf.evict(key);
         }
         self.known.borrow_mut().forget_unused(|key| self.shelf.with(|ledger| ledger.entry(key).is_some()));
+    }
+
+    /// Gives back the working memory that is kept between steps: for the time when nothing is computed.
+    pub fn rest(&self) {
+        if self.device == Device::Cpu
+            && let Err(error) = torch_shim::memory::release_idle()
+        {
+            tracing::warn!(%error, "working memory stays with the process");
+        }
     }
 
     /// Lets go of every network that nobody uses.

@@ -22,7 +22,6 @@ struct Buffer {
     /// Which load made it.
     load: u64,
     /// What it uses itself, as an adapted network uses the plain one.
-    #[expect(dead_code, reason = "it is held, not looked at")]
     below: Option<Hold<u32, Buffer>>,
 }
 
@@ -95,13 +94,13 @@ impl Play {
     fn lease(&mut self) {
         let key = u32::try_from(self.dice.roll(KEYS)).unwrap();
         let before = self.keys();
-        let (was_there, used) = (before.contains(&key), self.shelf.with(|ledger| ledger.used()));
+        let (was_there, used) = (before.contains(&key), self.shelf.with(super::ledger::Ledger::used));
         let estimate = self.dice.roll(400);
         let less = self.dice.roll(estimate + 1);
         let course = self.dice.roll(12);
         let lower = u32::try_from(self.dice.roll(KEYS)).unwrap();
         self.loads += 1;
-        let (device, shelf, load) = (Rc::clone(&self.device), Rc::clone(&self.shelf), self.loads);
+        let (device, things, load) = (Rc::clone(&self.device), Rc::clone(&self.shelf), self.loads);
         let called = Cell::new(false);
         let loading = || {
             called.set(true);
@@ -117,14 +116,14 @@ impl Play {
                     let _half = device.take(estimate / 2, load);
                     panic!("in the middle");
                 }
-                3 => match shelf.lease(key, 1, || Err("twice")) {
+                3 => match things.lease(key, 1, || Err("twice")) {
                     Err(Failure::Loading) => Err("it uses itself"),
                     _ => panic!("a thing is loaded while it is loaded"),
                 },
                 4 => loaded(device.take_too_much(estimate + 50, load)),
                 5 => {
                     let plain = || Ok::<_, &str>(Loaded { value: device.take(30, load), bytes: 30, mapped: 0 });
-                    let Ok(hold) = shelf.lease(lower, 30, plain) else {
+                    let Ok(hold) = things.lease(lower, 30, plain) else {
                         return Err("what it uses does not fit");
                     };
                     let mut value = device.take(less, load);
@@ -147,7 +146,7 @@ impl Play {
             Ok(Err(Failure::Shortage(shortage))) if !called.get() => {
                 assert_eq!(before, after, "something left for what did not come");
                 assert!(shortage.free < shortage.needed, "{shortage:?} is none");
-                assert_eq!(used, self.shelf.with(|ledger| ledger.used()));
+                assert_eq!(used, self.shelf.with(super::ledger::Ledger::used));
                 self.note("shortage");
             }
             failed => {
@@ -162,7 +161,7 @@ impl Play {
     }
 
     fn turn(&mut self) {
-        let some = self.dice.roll(1 << 20) as usize;
+        let some = usize::try_from(self.dice.roll(1 << 20)).unwrap();
         let key = u32::try_from(self.dice.roll(KEYS)).unwrap();
         match self.dice.roll(20) {
             0..=7 if self.holds.len() < 6 => self.lease(),
@@ -183,11 +182,11 @@ impl Play {
                 drop(room);
                 self.device.working.set(self.device.working.get() - bytes);
             }
-            16 => self.shelf.pin(key, some % 3 == 0),
+            16 => self.shelf.pin(key, some.is_multiple_of(3)),
             17 => self.shelf.evict(key),
-            18 if some % 10 == 0 => self.shelf.evict_idle(),
+            18 if some.is_multiple_of(10) => self.shelf.evict_idle(),
             18 => self.shelf.want([key, key / 2]),
-            19 if some % 10 == 0 => self.device.budget.set(600 + self.dice.roll(800)),
+            19 if some.is_multiple_of(10) => self.device.budget.set(600 + self.dice.roll(800)),
             _ => {}
         }
         self.check();
@@ -224,7 +223,7 @@ impl Play {
         for _ in 0..KEYS {
             self.shelf.evict_idle();
         }
-        assert_eq!((self.device.used.get(), self.shelf.with(|ledger| ledger.used())), (0, 0));
+        assert_eq!((self.device.used.get(), self.shelf.with(super::ledger::Ledger::used)), (0, 0));
         assert_eq!(self.keys(), [0; 0]);
         self.seen
     }

@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn what_is_not_closed_weighs_to_the_end_and_what_is_not_opened_is_text() {
         check("a (red cat", &[("a ", 1.0), ("red cat", 1.1)]);
-        check("a [(red cat", &[("a ", 1.0), ("red cat", 1.0)]);
+        check("a [red cat", &[("a ", 1.0), ("red cat", 0.909_091)]);
         check("a red) cat]", &[("a red) cat]", 1.0)]);
         check("red:1.3) cat", &[("red:1.3) cat", 1.0)]);
     }

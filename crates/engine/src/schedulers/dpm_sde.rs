@@ -3,8 +3,8 @@
 //!
 //! The noise of a step's two runs is that of one Brownian motion: that of the whole step is what the first half had and
 //! what the second half adds. diffusers takes it from torchsde's tree, seeded anew at random for each picture unless
-//! `noise_sampler_seed` is set; here it comes from the picture's own generator, one draw for each half, so that a seed
-//! means the same picture each time.
+//! `noise_sampler_seed` is set. Where it is set, the same tree is here; otherwise the noise comes from the picture's own
+//! generator, one draw for each half, so that a seed means the same picture each time.
 
 #![expect(clippy::cast_possible_truncation, reason = "rounding to f32 as diffusers does is the point")]
 #![expect(clippy::indexing_slicing, reason = "numeric code: a step's index is below `len`, and tables are never empty")]
@@ -14,9 +14,9 @@ use super::euler::{first_noise, input_divisor};
 use super::heun::doubled;
 use super::levels::{exp, exp_m1, log};
 use super::step::{Line, Register, Step};
-use super::{Noising, Schedule, Solver, predict, sigmas, spacing};
+use super::{Noising, Schedule, Solver, Tree, predict, sigmas, spacing};
+use crate::Result;
 use crate::config::scheduler::{Class, Keys, PredictionType, Respacing, TimestepSpacing};
-use crate::{Error, Result};
 
 use Register::{Clean, Fresh, Kept, Local, Next, Sample};
 
@@ -30,17 +30,14 @@ struct DpmSde {
     /// Of the whole steps.
     sigmas: Vec<f32>,
     prediction: PredictionType,
+    /// The motion whose noise it is, where the keys name its seed.
+    tree: Option<Tree>,
 }
 
 /// The schedule of `steps` steps.
 pub fn schedule(keys: &Keys, steps: u32) -> Result<Schedule> {
     const CLASS: Class = Class::DpmSolverSde;
-    if let Some(seed) = keys.noise_sampler_seed {
-        return Err(Error::broken(format!(
-            "scheduler: noise_sampler_seed is {seed}, but the noise is that of the picture's own seed"
-        ))
-        .with_hint("remove noise_sampler_seed; the seed of the request decides"));
-    }
+    let asked = keys.noise_sampler_seed;
     let training = Training::new(CLASS, keys, false).check()?;
     let mut timesteps = spacing::ends(keys, TimestepSpacing::Linspace, steps as usize);
     let mut levels: Vec<f64> = timesteps.iter().map(|&t| sigmas::interpolate(t, &training.sigmas)).collect();
@@ -69,8 +66,15 @@ pub fn schedule(keys: &Keys, steps: u32) -> Result<Schedule> {
         init_noise_sigma: first_noise(keys, &levels)?,
         noising: doubled.iter().map(|&sigma| Noising { signal: 1.0, noise: sigma.into() }).collect(),
         sigmas: doubled.into_iter().map(f64::from).collect(),
-        solver: Box::new(DpmSde { sigmas: levels, prediction: keys.prediction() }),
+        solver: Box::new(DpmSde { tree: tree(asked, &levels), sigmas: levels, prediction: keys.prediction() }),
     })
+}
+
+/// The motion of a seed, over all levels but zero.
+fn tree(seed: Option<u64>, levels: &[f32]) -> Option<Tree> {
+    let positive = || levels.iter().copied().filter(|&level| level > 0.0);
+    let (low, high) = (positive().reduce(f32::min)?, positive().reduce(f32::max)?);
+    seed.map(|seed| Tree::new(seed, low.into(), high.into()))
 }
 
 /// From one level to another: the shares of the sample and of the clean one, and the noise that is added.
@@ -105,14 +109,17 @@ impl Solver for DpmSde {
             let middle = t + (t_next - t) * 0.5;
             let (half, whole) = (Move::new(t, middle), Move::new(t, t_next));
             first.push(Line::copy(FIRST, Sample));
-            first.push(Line::copy(FIRST_NOISE, Fresh));
+            let from = exp(-t);
+            let increment =
+                |into, to: f32| self.tree.map(|tree| Line::Increment { into, tree, times: (from.into(), to.into()) });
+            first.push(increment(FIRST_NOISE, half.to).unwrap_or_else(|| Line::copy(FIRST_NOISE, Fresh)));
             first.push(Line::sum(Next, &[(half.sample, Sample), (half.clean, Clean), (half.up, FIRST_NOISE)]));
 
-            let from = exp(-t);
             let (before, after) = (f64::from(from - half.to), f64::from(half.to - whole.to));
             let share = |part: f64| f64::from((part / (before + after)).sqrt() as f32);
             let mut second = predict::clean_of_sigma(self.prediction, half.to);
-            second.push(Line::sum(Local(1), &[(share(before), FIRST_NOISE), (share(after), Fresh)]));
+            let both = || Line::sum(Local(1), &[(share(before), FIRST_NOISE), (share(after), Fresh)]);
+            second.push(increment(Local(1), whole.to).unwrap_or_else(both));
             second.push(Line::sum(Next, &[(whole.sample, FIRST), (whole.clean, Clean), (whole.up, Local(1))]));
             vec![Step::new(input_divisor(sigma), first), Step::new(input_divisor(half.to), second)]
         });

@@ -3,6 +3,7 @@
 
 mod ancestral;
 mod betas;
+mod brownian;
 mod build;
 mod ddim;
 mod dpm;
@@ -22,6 +23,7 @@ mod spacing;
 pub mod step;
 mod unipc;
 
+pub use brownian::{Piece, Split, Tree};
 pub use build::{Ask, build};
 pub use step::{Line, Register, Step};
 

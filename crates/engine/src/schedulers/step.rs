@@ -4,6 +4,7 @@
 //! The sums are not folded into one: each line rounds where diffusers rounds. With a terminal signal-to-noise ratio of
 //! zero the first sigma is 4096, and `f32` then loses more in another order than the parity tests allow.
 
+use super::Tree;
 use crate::{Error, Result};
 
 /// What a line reads or writes: a picture's latents, or something of their shape.
@@ -42,6 +43,15 @@ pub enum Line {
         times: f64,
         /// Then divided; diffusers divides where it could multiply, and the last bit is amplified by guidance.
         over: f64,
+    },
+    /// `into` = the increment of a Brownian motion from one time to another, over the root of the time between.
+    Increment {
+        /// Where it goes.
+        into: Register,
+        /// The motion.
+        tree: Tree,
+        /// The times.
+        times: (f64, f64),
     },
     /// Holds [`Register::Clean`] within plus and minus this.
     Clamp(f64),
@@ -92,6 +102,7 @@ impl Line {
                 // By infinity it may be divided: two levels that are the same have no difference.
                 divides && times.is_finite() && terms.iter().all(|(factor, _)| factor.is_finite())
             }
+            Self::Increment { times: (from, to), .. } => (from - to).abs() > 0.0,
             Self::Clamp(range) => *range > 0.0,
             Self::Threshold { ratio, most } => (0.0..=1.0).contains(ratio) && *most >= 1.0,
         }

@@ -8,7 +8,7 @@ mod source;
 mod special;
 mod t5;
 
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::Tokenizer;
 
 pub use source::{Shipped, TokenizerSource};
 pub use t5::T5Tokenizer;
@@ -60,8 +60,7 @@ impl ClipTokenizer {
         let length = settings.length;
         // A file may carry the truncation and padding of whoever saved it last; ours are the pipeline's.
         tokenizer.with_padding(None);
-        let truncation = TruncationParams { max_length: length, ..TruncationParams::default() };
-        tokenizer.with_truncation(Some(truncation)).map_err(|error| broken("model_max_length", &error))?;
+        tokenizer.with_truncation(None).map_err(|error| broken("truncation", &error))?;
         Ok(Self { tokenizer, begin, end, pad, length })
     }
 
@@ -77,13 +76,19 @@ impl ClipTokenizer {
             .encode(prompt, true)
             .map_err(|error| Error::invalid(format!("the prompt cannot be tokenized: {error}")))?;
         let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
-        ids.resize(self.length, self.pad);
-        let truncated = encoding.get_overflowing().first().map(|rest| {
-            let words =
-                rest.get_offsets().iter().zip(rest.get_special_tokens_mask()).filter(|(_, special)| **special == 0);
+        // Begin, as many words as fit, end.
+        let kept = self.length.saturating_sub(1);
+        let truncated = (ids.len() > self.length).then(|| {
+            let offsets = encoding.get_offsets().iter().zip(encoding.get_special_tokens_mask()).skip(kept);
+            let words = offsets.filter(|(_, special)| **special == 0);
             let start = words.map(|((start, _), _)| *start).min().unwrap_or(prompt.len());
             prompt.get(start..).unwrap_or_default().trim().to_owned()
         });
+        if truncated.is_some() {
+            ids.truncate(kept);
+            ids.push(self.end);
+        }
+        ids.resize(self.length, self.pad);
         Ok(Encoded { ids, truncated })
     }
 
@@ -93,8 +98,7 @@ impl ClipTokenizer {
             .tokenizer
             .encode(text, false)
             .map_err(|error| Error::invalid(format!("the prompt cannot be tokenized: {error}")))?;
-        let rest = encoding.get_overflowing().iter().flat_map(tokenizers::Encoding::get_ids);
-        Ok(encoding.get_ids().iter().chain(rest).copied().map(i64::from).collect())
+        Ok(encoding.get_ids().iter().copied().map(i64::from).collect())
     }
 
     /// How many words fit between begin and end.

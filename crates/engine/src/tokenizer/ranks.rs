@@ -17,9 +17,9 @@ pub(super) fn read(text: &str) -> Result<(Vocab, Merges)> {
     }
     let bytes: Vec<String> = alphabet().map(String::from).collect();
     let ends = bytes.iter().map(|byte| format!("{byte}{END_OF_WORD}"));
-    let merged = merges.iter().map(|(left, right)| format!("{left}{right}"));
+    let joined = merges.iter().map(|(left, right)| format!("{left}{right}"));
     let marks = ["<|startoftext|>", "<|endoftext|>"].map(str::to_owned);
-    let tokens = bytes.iter().cloned().chain(ends).chain(merged).chain(marks);
+    let tokens = bytes.iter().cloned().chain(ends).chain(joined).chain(marks);
     Ok(((0..).zip(tokens).map(|(id, token)| (token, id)).collect(), merges))
 }
 

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-/// CLIP's merges, from which its vocabulary follows: OpenAI, MIT (`assets/tokenizers/clip/LICENSE`).
+/// CLIP's merges, from which its vocabulary follows: `OpenAI`, MIT (`assets/tokenizers/clip/LICENSE`).
 const CLIP_MERGES: &str = include_str!("../../assets/tokenizers/clip/merges.txt");
+/// The mark that begins a text is found in any case, as the published models' settings say.
+const CLIP_CONFIG: &str = r#"{"bos_token": {"content": "<|startoftext|>", "normalized": true}}"#;
+const OPENCLIP_CONFIG: &str = r#"{"bos_token": {"content": "<|startoftext|>", "normalized": true}, "pad_token": "!"}"#;
 /// T5's pieces: Google, Apache-2.0 (`assets/tokenizers/t5/LICENSE`).
 const T5_PIECES: &[u8] = include_bytes!("../../assets/tokenizers/t5/spiece.model");
 
@@ -45,7 +48,8 @@ impl Shipped {
     fn file(self, name: &str) -> Option<&'static [u8]> {
         match (self, name) {
             (Self::Clip | Self::OpenClip, "merges.txt") => Some(CLIP_MERGES.as_bytes()),
-            (Self::OpenClip, "tokenizer_config.json") => Some(br#"{"pad_token": "!"}"#),
+            (Self::Clip, "tokenizer_config.json") => Some(CLIP_CONFIG.as_bytes()),
+            (Self::OpenClip, "tokenizer_config.json") => Some(OPENCLIP_CONFIG.as_bytes()),
             (Self::T5, "spiece.model") => Some(T5_PIECES),
             _ => None,
         }

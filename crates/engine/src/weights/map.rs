@@ -26,6 +26,7 @@ pub struct WeightMap {
     patches: Option<OpenPatches>,
     device: Device,
     kind: Kind,
+    as_stored: bool,
 }
 
 impl WeightMap {
@@ -45,7 +46,23 @@ impl WeightMap {
         }
         let patches = part.patches.as_ref().map(|patches| patches.open(device)).transpose()?;
         let taken = RefCell::default();
-        Ok(Self { component: part.name.clone(), tensors, taken, bytes: Cell::default(), patches, device, kind })
+        Ok(Self {
+            component: part.name.clone(),
+            tensors,
+            taken,
+            bytes: Cell::default(),
+            patches,
+            device,
+            kind,
+            as_stored: false,
+        })
+    }
+
+    /// Leaves matrices in their file where that is half as large: layers convert them each time they use them.
+    #[must_use]
+    pub fn with_matrices_as_stored(mut self) -> Self {
+        self.as_stored = true;
+        self
     }
 
     /// The names that begin at the root.
@@ -75,6 +92,15 @@ impl WeightMap {
 
     /// The tensor of this name, which must have this shape.
     pub(super) fn take(&self, name: &str, shape: &[i64]) -> Result<Weight> {
+        self.take_as(name, shape, false)
+    }
+
+    /// The matrix of this name, which must have this shape; perhaps in another kind, as it is stored.
+    pub(super) fn take_matrix(&self, name: &str, shape: &[i64]) -> Result<Weight> {
+        self.take_as(name, shape, self.as_stored && self.device == Device::Cpu && self.kind == Kind::Float)
+    }
+
+    fn take_as(&self, name: &str, shape: &[i64], as_stored: bool) -> Result<Weight> {
         let Some((tensor, map)) = self.tensors.get(name) else {
             return Err(Error::broken(format!(
                 "{}: tensor {name} of shape {shape:?} is missing from the weights",
@@ -93,6 +119,10 @@ impl WeightMap {
         self.taken.borrow_mut().insert(name.to_owned());
         let read = |kind| weight::read(map, tensor, kind, self.device);
         let weight = match self.patches.as_ref().filter(|patches| patches.touch(name)) {
+            None if as_stored => match weight::kind_of(&tensor.info)? {
+                stored @ (Kind::Half | Kind::BFloat16) => read(stored),
+                _ => read(self.kind),
+            },
             None => read(self.kind),
             // In single precision, and rounded once.
             Some(patches) => read(Kind::Float)
@@ -116,7 +146,7 @@ impl WeightMap {
     }
 
     fn bytes_of(&self, weight: &Weight) -> u64 {
-        weight.numel() as u64 * self.kind.elt_size_in_bytes() as u64
+        weight.numel() as u64 * weight.f_kind().unwrap_or(self.kind).elt_size_in_bytes() as u64
     }
 
     /// Bytes of the tensors that were taken: how many lie in memory of the device's own, and how many in the files.

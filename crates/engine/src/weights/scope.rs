@@ -35,6 +35,12 @@ impl<'a> Scope<'a> {
         self.map.take(&self.full(name), shape)
     }
 
+    /// The matrix of this name, which must have this shape. It may be in the kind that it is stored in instead of
+    /// [`kind`](Self::kind), and is then to be converted when it is used.
+    pub fn matrix(&self, name: &str, shape: &[i64]) -> Result<Weight> {
+        self.map.take_matrix(&self.full(name), shape)
+    }
+
     /// Tells that a tensor that was taken is kept as a copy from now on, in an order of its own.
     pub fn note_copy(&self, weight: &Weight) {
         self.map.note_copy(weight);

@@ -167,3 +167,33 @@ fn a_tensor_may_be_a_part_of_what_is_written() {
         assert_eq!(taken(Form::Whole, Some(vec![1, 3]), &[3, 2]), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
     }
 }
+
+/// 1.5 and -2 in half precision, 0.5 and 1 in bfloat16: what a layer computes with them is the same to the bit, whether they
+/// are widened when they are read or when they are used.
+#[test]
+fn matrices_that_stay_as_stored_compute_the_same() {
+    use crate::nn::{Embedding, Linear};
+
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = |bits: &[u16]| bits.iter().flat_map(|bits| bits.to_le_bytes()).collect::<Vec<u8>>();
+    let (half, brain) = (bytes(&[0x3e00, 0xc000, 0x3c00, 0x2e66]), bytes(&[0x3f00, 0x3f80]));
+    let tensors: [(&str, &str, &[i64], &[u8]); 2] = [("weight", "F16", &[2, 2], &half), ("bias", "BF16", &[2], &brain)];
+    let file = write(&folder.path().join("a.safetensors"), &tensors, 0);
+    let widened = open(file.clone(), Kind::Float);
+    let as_stored = open(file, Kind::Float).with_matrices_as_stored();
+    assert_eq!(as_stored.root().matrix("weight", &[2, 2]).unwrap().kind(), Kind::Half);
+    assert_eq!(as_stored.root().tensor("bias", &[2]).unwrap().kind(), Kind::Float);
+    assert_eq!(widened.root().matrix("weight", &[2, 2]).unwrap().kind(), Kind::Float);
+    let x = Tensor::from_slice(&[0.3_f32, -7.1, 2.0, 0.01, 5.5, -0.6]).view([3, 2]);
+    let [now, later] = [&widened, &as_stored].map(|map| {
+        let (linear, table) = (Linear::open(&map.root(), 2, 2).unwrap(), Embedding::open(&map.root(), 2, 2).unwrap());
+        let rows = table.forward(&Tensor::from_slice(&[1_i64, 0])).unwrap();
+        // Twice: what was let go of is read again.
+        assert_eq!(linear.forward(&x).unwrap(), linear.forward(&x).unwrap());
+        let turned = x.f_view([2, 3]).unwrap().f_transpose(0, 1).unwrap();
+        [linear.forward(&x).unwrap(), linear.forward(&turned).unwrap(), rows, table.first_rows(1).unwrap()]
+    });
+    for (now, later) in now.iter().zip(&later) {
+        assert_eq!((now, now.kind()), (later, Kind::Float));
+    }
+}

@@ -43,14 +43,19 @@ impl Deref for Weight {
 /// What nobody looks at any more need not stay in memory while other tensors of the file are in use.
 impl Drop for Weight {
     fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+impl Weight {
+    /// Lets go of its pages, if it is a view of a file: it stays what it is, and is read again when it is looked at.
+    pub(crate) fn forget(&self) {
         if let (Some(mapping), Ok(kind)) = (&self.mapping, self.tensor.f_kind()) {
             let start = self.tensor.data_ptr().addr().wrapping_sub(mapping.as_ptr().addr());
             forget(mapping, start, self.tensor.numel().saturating_mul(kind.elt_size_in_bytes()));
         }
     }
-}
 
-impl Weight {
     /// Whether its bytes are those of the file.
     pub(super) fn is_view(&self) -> bool {
         self.mapping.is_some()
@@ -109,7 +114,7 @@ impl Weight {
 
 /// Maps a file whose header has been checked. A file that has changed its length since is refused.
 pub(super) fn map_file(file: &TensorFile) -> Result<Arc<Mmap>> {
-    let map = openmapping(&file.path).map_err(|error| Error::broken(format!("{}: {error}", file.path.display())))?;
+    let map = open_mapping(&file.path).map_err(|error| Error::broken(format!("{}: {error}", file.path.display())))?;
     if u64::try_from(map.len()) != Ok(file.len) {
         return Err(Error::broken(format!(
             "{} changed while it was opened: {} bytes expected, {} found",
@@ -122,7 +127,7 @@ pub(super) fn map_file(file: &TensorFile) -> Result<Arc<Mmap>> {
 }
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by nature: see the comment")]
-fn openmapping(path: &Path) -> std::io::Result<Mmap> {
+fn open_mapping(path: &Path) -> std::io::Result<Mmap> {
     let file = File::open(path)?;
     // SAFETY: the mapping is private and read-only. A model file that is truncated while it is in use
     // kills the process with SIGBUS, which the gateway sees and answers by starting the engine again;
@@ -233,7 +238,8 @@ fn view(bytes: &[u8], shape: &[i64], strides: &[i64], kind: Kind) -> Result<Tens
     Ok(unsafe { Tensor::f_from_blob(bytes.as_ptr(), shape, strides, kind, Device::Cpu)? })
 }
 
-fn kind_of(info: &TensorInfo) -> Result<Kind> {
+/// What the numbers of a tensor are stored as.
+pub(super) fn kind_of(info: &TensorInfo) -> Result<Kind> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "all that is not a float of these is refused alike")]
     match info.dtype {
         TensorType::F64 => Ok(Kind::Double),

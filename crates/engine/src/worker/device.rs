@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use easel_engine_protocol::Dtype;
-
 use crate::{Error, Result};
 
 /// A device that libtorch can compute on.
@@ -28,14 +26,6 @@ impl DeviceName {
         match self {
             Self::Cpu => tch::Device::Cpu,
             Self::Cuda(index) => tch::Device::Cuda(usize::from(index)),
-        }
-    }
-
-    /// The number type to compute in when a job does not say.
-    pub fn default_dtype(self) -> Dtype {
-        match self {
-            Self::Cpu => Dtype::Fp32,
-            Self::Cuda(_) => Dtype::Fp16,
         }
     }
 }

@@ -18,10 +18,10 @@ const MOST: usize = 8;
 /// The open models of a device.
 pub(super) struct Models {
     device: DeviceName,
-    open: Open,
+    opener: Open,
     pool: Pool,
     /// The one used last is at the end.
-    models: Vec<OpenModel>,
+    open: Vec<OpenModel>,
     next: u64,
 }
 
@@ -35,8 +35,8 @@ struct OpenModel {
 }
 
 impl Models {
-    pub(super) fn new(device: DeviceName, open: Open, pool: Pool) -> Self {
-        Self { device, open, pool, models: Vec::new(), next: 0 }
+    pub(super) fn new(device: DeviceName, opener: Open, pool: Pool) -> Self {
+        Self { device, opener, pool, open: Vec::new(), next: 0 }
     }
 
     /// The open models, the one used last first.
@@ -46,42 +46,47 @@ impl Models {
             device: self.device.to_string(),
             dtype: model.dtype,
         };
-        self.models.iter().rev().map(loaded).collect()
+        self.open.iter().rev().map(loaded).collect()
     }
 
     /// The model, opened if it is not or if its files have changed since. `loading` is told before it is opened. What
     /// was open stays so, whether this succeeds or not; its networks leave only when there is no room for both.
     pub(super) fn get(&mut self, source: &ModelSource, dtype: Dtype, loading: impl FnOnce()) -> Result<&dyn Pipeline> {
         let stamp = Stamp::of(source);
-        let place = self.models.iter().position(|model| model.source == *source && model.dtype == dtype);
+        let place = self.open.iter().position(|model| model.source == *source && model.dtype == dtype);
         let is_open = place
-            .and_then(|place| self.models.get(place))
+            .and_then(|place| self.open.get(place))
             .is_some_and(|model| stamp.as_ref().is_ok_and(|stamp| *stamp == model.stamp));
-        let model = match place.filter(|_| is_open) {
-            Some(place) => self.models.remove(place),
-            None => {
-                loading();
-                let id = self.next;
-                self.next += 1;
-                let opened = self.open(id, source, dtype, stamp).inspect_err(|_| self.pool.forget(id))?;
-                if let Some(place) = place {
-                    self.pool.forget(self.models.remove(place).id);
-                }
-                opened
+        let model = if let Some(place) = place.filter(|_| is_open) {
+            self.open.remove(place)
+        } else {
+            loading();
+            let id = self.next;
+            self.next += 1;
+            let opened = self.open_new(id, source, dtype, stamp).inspect_err(|_| self.pool.forget(id))?;
+            if let Some(place) = place {
+                self.pool.forget(self.open.remove(place).id);
             }
+            opened
         };
         self.pool.used_by(model.id);
-        self.models.push(model);
-        if self.models.len() > MOST {
-            self.pool.forget(self.models.remove(0).id);
+        self.open.push(model);
+        if self.open.len() > MOST {
+            self.pool.forget(self.open.remove(0).id);
         }
-        let last = self.models.last().ok_or_else(|| Error::internal("the model was opened and is gone"))?;
+        let last = self.open.last().ok_or_else(|| Error::internal("the model was opened and is gone"))?;
         Ok(&*last.pipeline)
     }
 
-    fn open(&self, id: u64, source: &ModelSource, dtype: Dtype, stamp: std::io::Result<Stamp>) -> Result<OpenModel> {
+    fn open_new(
+        &self,
+        id: u64,
+        source: &ModelSource,
+        dtype: Dtype,
+        stamp: std::io::Result<Stamp>,
+    ) -> Result<OpenModel> {
         self.pool.used_by(id);
-        let pipeline = (self.open)(source, self.device.torch(), dtype)?;
+        let pipeline = (self.opener)(source, self.device.torch(), dtype)?;
         match self.pool.load_together(|| pipeline.load(&self.pool)) {
             // They do not fit all at once; whether they do one after the other is told when a job is admitted.
             Err(error) if error.kind() == EngineErrorKind::OutOfMemory => {
@@ -95,16 +100,16 @@ impl Models {
 
     /// Closes the model that was used last.
     pub(super) fn forget_last(&mut self) {
-        if let Some(model) = self.models.pop() {
+        if let Some(model) = self.open.pop() {
             self.pool.forget(model.id);
         }
     }
 
     /// Closes the models at `path`, or all, and lets go of all networks that nobody uses. Gives how many were closed.
     pub(super) fn close(&mut self, path: Option<&Path>) -> usize {
-        let before = self.models.len();
+        let before = self.open.len();
         let pool = &self.pool;
-        self.models.retain(|model| {
+        self.open.retain(|model| {
             let stays = path.is_some_and(|path| model.source.path != path);
             if !stays {
                 pool.forget(model.id);
@@ -114,6 +119,6 @@ impl Models {
         if path.is_none() {
             pool.clear();
         }
-        before - self.models.len()
+        before - self.open.len()
     }
 }

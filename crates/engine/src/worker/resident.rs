@@ -12,6 +12,7 @@ use super::progress::Progress;
 use crate::pictures::{self, Backdrop};
 use crate::pipelines::{Request, Together};
 use crate::pool::{Limits, Pool};
+use crate::precision;
 use crate::{Error, Result};
 
 pub(super) struct Resident {
@@ -73,6 +74,7 @@ impl Resident {
                 }
             }
         }
+        self.pool.rest();
         results.into_iter().zip(progresses).map(|(result, progress)| result.and_then(|()| progress.finish())).collect()
     }
 
@@ -86,12 +88,14 @@ impl Resident {
         let Some(first) = progresses.first().map(Progress::job) else {
             return Ok(Vec::new());
         };
-        let dtype = first.dtype.unwrap_or(self.device.default_dtype());
+        let dtype = first.dtype.unwrap_or(precision::default_dtype(self.device.torch(), first.model.pipeline));
         let begun = Instant::now();
         let mut loads = false;
         let pipeline = self.models.get(&first.model, dtype, || {
             loads = true;
-            progresses.iter().for_each(|progress| progress.send(Event::Loading));
+            for progress in progresses.iter() {
+                progress.send(Event::Loading);
+            }
         })?;
         if loads {
             let took = begun.elapsed();

@@ -1,6 +1,5 @@
 //! The worker with models that only count: order, cancelling, panics, memory, what stays open.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -63,7 +62,9 @@ impl Pipeline for Counting {
             return vec![self.generate(one.request, pool, one.observer)];
         }
         let mut results: Vec<Result<Vec<Picture>>> = requests.iter().map(|_| Ok(Vec::new())).collect();
-        requests.iter_mut().for_each(|one| one.observer.encoded());
+        for one in requests.iter_mut() {
+            one.observer.encoded();
+        }
         let steps = requests[0].request.steps;
         for step in 1..=steps {
             thread::sleep(Duration::from_millis(5));
@@ -306,7 +307,7 @@ fn models_stay_open_and_the_last_one_comes_first() {
     assert!(!again.contains(&Event::Loading));
     assert_eq!(bench.opened(), 1);
     assert_eq!(failure(&bench.run(bench.with_model("broken"))), EngineErrorKind::ModelBroken);
-    assert_eq!(paths(), [one.clone()], "a model that does not open pushes no other out");
+    assert_eq!(paths(), std::slice::from_ref(&one), "a model that does not open pushes no other out");
     assert!(is_done(&bench.run(bench.with_model("two"))));
     assert_eq!(paths(), [two.clone(), one.clone()]);
     assert!(!bench.run(bench.with_model("one")).contains(&Event::Loading), "going back costs nothing");

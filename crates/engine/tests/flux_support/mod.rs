@@ -51,9 +51,9 @@ pub struct Run {
 }
 
 /// Everything the pipeline tells about a request.
-#[derive(Default)]
-struct Recorder {
-    dumped: BTreeMap<String, Tensor>,
+#[derive(Debug, Default)]
+pub struct Recorder {
+    pub dumped: BTreeMap<String, Tensor>,
 }
 
 impl Observer for Recorder {
@@ -236,12 +236,9 @@ impl Fixture {
     /// Every step and the first image of every run.
     pub fn check_pictures(&self) -> Report {
         let mut report = Report::default();
-        let model = Flux::open(self.parts(), Device::Cpu, Dtype::Fp32).unwrap();
-        let pool = Pool::new(Device::Cpu);
         for run in &self.runs {
-            let mut recorder = Recorder::default();
-            let made = model.generate(&self.request(run), &pool, &mut recorder);
-            made.unwrap_or_else(|error| panic!("{}: {}: {error}", self.name(), run.name));
+            let made = self.generate(&self.request(run));
+            let recorder = made.unwrap_or_else(|error| panic!("{}: {}: {error}", self.name(), run.name));
             let ours = |image: usize, name: String| {
                 recorder.dumped.get(&if image == 0 { name.clone() } else { format!("image_{image}.{name}") })
             };
@@ -262,7 +259,32 @@ impl Fixture {
         report
     }
 
-    fn request(&self, run: &Run) -> Request {
+    /// The last latents of every picture of a run, so many made together.
+    pub fn latents(&self, run: &Run, together: usize) -> Vec<Tensor> {
+        let request = Request { together, ..self.request(run) };
+        let dumped = self.generate(&request).unwrap().dumped;
+        let last = format!("step_{}", run.steps - 1);
+        let names = (0..run.seeds.len()).map(|i| if i == 0 { last.clone() } else { format!("image_{i}.{last}") });
+        names.map(|name| dumped[&name].copy()).collect()
+    }
+
+    /// Why the first run is refused when it is changed so.
+    pub fn refused(&self, change: fn(&mut Request)) -> easel_engine::Error {
+        let mut request = self.request(&self.runs[0]);
+        change(&mut request);
+        self.generate(&request).map(|_| ()).unwrap_err()
+    }
+
+    /// Everything that is told about a request.
+    pub fn generate(&self, request: &Request) -> easel_engine::Result<Recorder> {
+        let model = Flux::open(self.parts(), Device::Cpu, Dtype::Fp32)?;
+        let mut recorder = Recorder::default();
+        model.generate(request, &Pool::new(Device::Cpu), &mut recorder)?;
+        Ok(recorder)
+    }
+
+    /// As the pipeline is asked.
+    pub fn request(&self, run: &Run) -> Request {
         let pixels = |name: &str| {
             let stored = self.expected.get(&format!("{}.{name}", run.name))?;
             let rgb = if stored.dim() == 3 { stored.copy() } else { stored.unsqueeze(-1).repeat([1, 1, 3]) };

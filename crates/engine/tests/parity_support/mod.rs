@@ -406,7 +406,7 @@ impl Fixture {
         let (width, height) = (i64::from(width), i64::from(height));
         let pixels = Tensor::from_slice(&rgb).view([1, height, width, 3]).permute([0, 3, 1, 2]).to_kind(Kind::Float);
         let pixels = pixels.narrow(2, 0, height / factor * factor).narrow(3, 0, width / factor * factor);
-        pixels.contiguous() / 255.0 * 2.0 - 1.0
+        pixels / 255.0 * 2.0 - 1.0
     }
 
     /// Every step and every image of every run.

@@ -1,5 +1,5 @@
 //! Names of FLUX in Black Forest Labs' own code (`double_blocks.0.img_attn.qkv`), which lays projections of the same input
-//! together; and those that XLabs' trainer made of them.
+//! together; and those that `XLabs`' trainer made of them.
 
 use super::{Alias, Place, numbered};
 
@@ -97,7 +97,7 @@ pub fn aliases(layers: &[&str]) -> Vec<Alias> {
     aliases
 }
 
-/// The fused projection, and its parts as OneTrainer numbers them (`qkv.0`).
+/// The fused projection, and its parts as `OneTrainer` numbers them (`qkv.0`).
 fn fuse(aliases: &mut Vec<Alias>, name: &str, parts: Vec<String>) {
     for (i, part) in parts.iter().enumerate() {
         aliases.push((format!("{name}.{i}"), Place::One(part.clone())));

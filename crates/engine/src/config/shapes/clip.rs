@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Facts, heads_of};
 use crate::Result;
 
-/// Widths of the encoders that OpenCLIP trained, with the exact GELU: ViT-H and ViT-bigG. OpenAI's has its quick one.
+/// Widths of the encoders that OpenCLIP trained, with the exact GELU: ViT-H and ViT-bigG. `OpenAI`'s has its quick one.
 const OPENCLIP: [u64; 2] = [1024, 1280];
 
 /// The config of a CLIP text encoder; `is_openclip` says that its names are OpenCLIP's.

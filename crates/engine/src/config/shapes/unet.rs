@@ -16,6 +16,8 @@ pub struct UNetHints {
 
 /// Heads of Stable Diffusion 1, whatever the width.
 const HEADS_OF_SD1: u64 = 8;
+/// Width of the text of Stable Diffusion 2.
+const WIDTH_OF_SD2: u64 = 1024;
 /// Sizes and crops that SDXL embeds beside the pooled text.
 const SIZES: u64 = 6;
 /// Width of the sinusoid of each, in all models that people have.
@@ -74,6 +76,10 @@ pub fn unet(facts: &Facts<'_>, hints: UNetHints) -> Result<Map<String, Value>> {
     set("up_block_types", up.iter().map(|level| name(level.depths.is_some(), "Up")).collect());
     if let Some(cross) = cross {
         set("cross_attention_dim", json!(cross));
+        // Attention of Stable Diffusion 2 overflows in half precision.
+        if cross == WIDTH_OF_SD2 && !facts.has("add_embedding.") {
+            set("upcast_attention", json!(true));
+        }
     }
     if sinusoid.checked_mul(4) != Some(embedding) {
         set("time_embedding_dim", json!(embedding));
@@ -220,7 +226,7 @@ fn same_or_list(values: Vec<Value>) -> Value {
 fn sample_size(facts: &Facts<'_>, cross: Option<u64>, hints: UNetHints) -> u64 {
     if facts.has("add_embedding.") {
         128
-    } else if cross == Some(1024) && hints.predicts_velocity {
+    } else if cross == Some(WIDTH_OF_SD2) && hints.predicts_velocity {
         96
     } else {
         64

@@ -97,11 +97,12 @@ impl Attention {
 
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let (batch, channels, height, width) = input.size4()?;
-        let normed = self.norm.forward(input)?.f_view([batch, channels, -1])?.f_transpose(1, 2)?;
+        // Pixels in a row before the norm, as in diffusers: a picture whose channels lie together would be summed otherwise.
+        let normed = self.norm.forward(&input.f_view([batch, channels, -1])?)?.f_transpose(1, 2)?;
         let [query, key, value] = [&self.query, &self.key, &self.value]
             .map(|projection| Ok::<_, crate::Error>(projection.forward(&normed)?.f_unsqueeze(1)?));
         let attended = attend(&query?, &key?, &value?, Mask::None)?.f_squeeze_dim(1)?;
         let out = self.out.forward(&attended)?.f_transpose(1, 2)?;
-        Ok(input.f_add(&out.f_reshape([batch, channels, height, width])?)?)
+        Ok(out.f_reshape([batch, channels, height, width])?.f_add(input)?)
     }
 }

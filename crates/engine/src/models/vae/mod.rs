@@ -19,7 +19,7 @@ use crate::config::VaeConfig;
 use crate::parts::Part;
 
 /// Asked between the tiles of a picture; an error ends the work there.
-pub type Between<'a> = dyn FnMut() -> crate::Result<()> + 'a;
+pub type Between<'a> = dyn FnMut() -> Result<()> + 'a;
 
 /// What begins the names of the encoder's tensors.
 const ENCODER: [&str; 2] = ["encoder.", "quant_conv."];

@@ -3,12 +3,13 @@
 use std::cell::OnceCell;
 
 use easel_engine_protocol::Dtype;
-use tch::{Device, Kind};
+use tch::Device;
 
 use super::Flux;
 use crate::config::{ClipConfig, FluxConfig, T5Config, VaeConfig};
 use crate::parts::ModelParts;
 use crate::pipelines::text::TextCache;
+use crate::precision::{self, Network};
 use crate::tokenizer::{ClipTokenizer, T5Tokenizer};
 use crate::{Error, Result};
 
@@ -20,16 +21,12 @@ pub(super) fn open(parts: ModelParts, device: Device, dtype: Dtype) -> Result<Fl
     if !CLASSES.contains(&class) {
         return Err(Error::broken(format!("the model is a {class}, not a {}", CLASSES.join(" or "))));
     }
-    // T5's states grow beyond what half precision holds; bfloat16 takes as much memory.
-    let (kind, t5_kind) = match dtype {
-        Dtype::Fp32 => (Kind::Float, Kind::Float),
-        Dtype::Bf16 => (Kind::BFloat16, Kind::BFloat16),
-        Dtype::Fp16 => (Kind::Half, Kind::BFloat16),
-    };
+    let (kind, t5_kind) = (precision::kind(Network::Denoiser, dtype), precision::kind(Network::T5, dtype));
     let mut warnings = parts.warnings.clone();
+    warnings.extend(precision::warning(device, dtype));
     let transformer = FluxConfig::read("transformer", &parts.needed("transformer", "FluxTransformer2DModel")?.config)?;
     let vae = VaeConfig::read("vae", &parts.needed("vae", "AutoencoderKL")?.config)?;
-    let vae_kind = if vae.force_upcast && kind == Kind::Half { Kind::Float } else { kind };
+    let vae_kind = precision::kind(Network::Vae { overflows: vae.force_upcast }, dtype);
     let part = parts.needed("text_encoder", "CLIPTextModel")?;
     let clip = ClipConfig::read(&part.name, &part.class, &part.config)?;
     let part = parts.needed("text_encoder_2", "T5EncoderModel")?;

@@ -85,16 +85,16 @@ impl Flux {
         pool: &Pool,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Tensor>> {
-        let encoder = adapters.patched(self.clip()?).key();
-        let clip = OnceCell::new();
+        let part = adapters.patched(self.clip()?).key();
+        let built = OnceCell::new();
         let mut pooled = Vec::new();
         for (which, prompt) in prompts {
-            let encoded = self.clip_tokenizer.encode(prompt)?;
-            let ids = ids(&encoded, (which, "input_ids_1"), observer)?;
+            let tokens = self.clip_tokenizer.encode(prompt)?;
+            let ids = ids(&tokens, (which, "input_ids_1"), observer)?;
             let wanted = "pooled".to_owned();
-            let key = TextKey { encoder, kind: self.kind, wanted, ids: encoded.ids };
+            let key = TextKey { encoder: part, kind: self.kind, wanted, ids: tokens.ids };
             let known = self.texts.get(key, || {
-                let clip = once(&clip, || self.lease_clip(adapters, pool))?;
+                let clip = once(&built, || self.lease_clip(adapters, pool))?;
                 let states = clip.pool(&ids.f_to(self.device)?)?;
                 Ok(Known { states, pooled: None, warnings: clip.warnings().to_vec() })
             })?;
@@ -116,8 +116,8 @@ impl Flux {
         (adapters, pool): (&AdapterSet, &Pool),
         observer: &mut dyn Observer,
     ) -> Result<Vec<Tensor>> {
-        let encoder = adapters.patched(self.t5()?).key();
-        let t5 = OnceCell::new();
+        let part = adapters.patched(self.t5()?).key();
+        let built = OnceCell::new();
         let length = usize::try_from(tokens).map_err(Error::internal)?;
         let mut states = Vec::new();
         for (which, prompt) in prompts {
@@ -129,9 +129,9 @@ impl Flux {
             }
             let ids = ids(&encoded, (which, "input_ids_2"), observer)?;
             let wanted = format!("states in {:?}", self.kind);
-            let key = TextKey { encoder, kind: self.t5_kind, wanted, ids: encoded.ids };
+            let key = TextKey { encoder: part, kind: self.t5_kind, wanted, ids: encoded.ids };
             let known = self.texts.get(key, || {
-                let t5 = once(&t5, || self.lease_t5(adapters, pool))?;
+                let t5 = once(&built, || self.lease_t5(adapters, pool))?;
                 let states = t5.forward(&ids.f_to(self.device)?)?.f_totype(self.kind)?;
                 Ok(Known { states, pooled: None, warnings: t5.warnings().to_vec() })
             })?;

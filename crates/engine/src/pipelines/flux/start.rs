@@ -70,6 +70,9 @@ impl Flux {
         let Some(clean) = clean else {
             return Ok((drawn.f_mul_scalar(sampler.init_noise_sigma())?, None));
         };
+        // An encoder leaves the numbers of a pixel side by side; in diffusers packing puts them in planes again, and the
+        // decoder's kernels go by that.
+        let clean = clean.f_contiguous()?;
         let latents = sampler.add_noise(0, &clean, &drawn)?;
         let kept = source.mask.as_ref().map(|mask| Kept { clean, noise: drawn, mask: mask.shallow_clone() });
         if kept.is_some() {

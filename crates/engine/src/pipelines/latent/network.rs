@@ -45,24 +45,32 @@ impl Layout {
     }
 }
 
-/// What the UNet says of `sample`, `(n, …)`, with guidance where there is some. `beside` are channels that go in after it.
+/// What goes into a UNet after the latents, `(1 or n, …, h, w)` each: the mask, and the latents of the masked picture.
+pub(super) type Beside = [Tensor; 2];
+
+/// What the UNet says of `sample`, `(n, …)`, with guidance where there is some.
+///
+/// The halves are put together, not repeated: that keeps the order in which a picture's numbers lie, and with it the
+/// kernels that diffusers' convolutions take.
 pub(super) fn predict(
     unet: &UNet,
     sample: &Tensor,
     timestep: f64,
-    beside: Option<&Tensor>,
+    beside: Option<&Beside>,
     guidance: Option<Guidance>,
     told: &Conditioning,
 ) -> Result<Tensor> {
-    let input = match beside {
-        Some(beside) => &Tensor::f_cat(&[sample, beside], 1)?,
-        None => sample,
+    let twice = |tensor: &Tensor| match guidance {
+        Some(_) => Tensor::f_cat(&[tensor, tensor], 0),
+        None => Ok(tensor.shallow_clone()),
     };
+    let input = match beside {
+        Some([mask, masked]) => Tensor::f_cat(&[twice(sample)?, twice(mask)?, twice(masked)?], 1)?,
+        None => twice(sample)?,
+    };
+    let output = unet.forward(&input, timestep, told)?;
     match guidance {
-        Some(guidance) => {
-            let both = input.f_repeat([2, 1, 1, 1])?;
-            guidance.combine(&unet.forward(&both, timestep, told)?)
-        }
-        None => unet.forward(input, timestep, told),
+        Some(guidance) => guidance.combine(&output),
+        None => Ok(output),
     }
 }

@@ -3,12 +3,13 @@
 use std::cell::OnceCell;
 
 use easel_engine_protocol::Dtype;
-use tch::{Device, Kind};
+use tch::Device;
 
 use super::{LatentModel, Layout};
 use crate::config::{ClipConfig, UNetConfig, VaeConfig};
 use crate::parts::ModelParts;
 use crate::pipelines::text::{Encoder, TextCache};
+use crate::precision::{self, Network};
 use crate::tokenizer::ClipTokenizer;
 use crate::{Error, Result};
 
@@ -33,15 +34,17 @@ pub(in crate::pipelines) fn open(
     if !recipe.classes.contains(&class) {
         return Err(Error::broken(format!("the model is a {class}, not a {}", recipe.classes.join(" or "))));
     }
-    let kind = kind_of(dtype);
+    // The text encoders of these families are CLIP's, for which the table says the same.
+    let kind = precision::kind(Network::Denoiser, dtype);
     let mut warnings = parts.warnings.clone();
+    warnings.extend(precision::warning(device, dtype));
     let unet = UNetConfig::read("unet", &parts.needed("unet", "UNet2DConditionModel")?.config)?;
     let vae = VaeConfig::read("vae", &parts.needed("vae", "AutoencoderKL")?.config)?;
     if vae.shift_factor.is_some_and(|shift| shift != 0.0) {
         warnings.push("vae: shift_factor is set, but pipelines with a unet do not apply it".to_owned());
     }
-    let overflows = recipe.upcasts_vae && vae.force_upcast && kind == Kind::Half;
-    let vae_kind = if overflows { Kind::Float } else { kind };
+    let overflows = recipe.upcasts_vae && vae.force_upcast;
+    let vae_kind = precision::kind(Network::Vae { overflows }, dtype);
     let encoders = encoders(&parts, recipe, &mut warnings)?;
     check_tokenizers(&encoders)?;
     let layout = Layout::of(&unet, &vae)?;
@@ -60,14 +63,6 @@ pub(in crate::pipelines) fn open(
     let preview = OnceCell::new();
     let texts = TextCache::default();
     Ok(LatentModel { parts, device, kind, vae_kind, unet, layout, vae, encoders, texts, warnings, preview })
-}
-
-fn kind_of(dtype: Dtype) -> Kind {
-    match dtype {
-        Dtype::Fp32 => Kind::Float,
-        Dtype::Bf16 => Kind::BFloat16,
-        Dtype::Fp16 => Kind::Half,
-    }
 }
 
 fn encoders(parts: &ModelParts, recipe: &Recipe, warnings: &mut Vec<String>) -> Result<Vec<Encoder>> {

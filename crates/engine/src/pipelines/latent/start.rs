@@ -3,6 +3,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::network::Beside;
 use super::{LatentModel, Layout, going_on};
 use crate::Result;
 use crate::models::vae::{Posterior, Scaling, Tiling};
@@ -30,8 +31,8 @@ pub(super) struct Start {
     pub latents: Tensor,
     /// What is put back after every step.
     pub kept: Option<Kept>,
-    /// What goes into the network beside them: mask and masked picture.
-    pub beside: Option<Tensor>,
+    /// What goes into the network beside them.
+    pub beside: Option<Beside>,
 }
 
 impl LatentModel {
@@ -82,9 +83,11 @@ impl LatentModel {
             let drawn = on(self.device, self.vae_kind, &noise.draw()?)?;
             scaling.apply(&self.vae, &posterior.sample(&drawn)?.f_totype(self.kind)?)
         };
-        let clean = match &source.image {
-            Some(image) => Some(sample(image, noise)?),
-            None => None,
+        let clean = match (&source.image, work) {
+            // Repeated for the batch in diffusers, which puts its numbers into another order.
+            (Some(image), Work::Inpaint { .. }) => Some(sample(image, noise)?.f_contiguous()?),
+            (Some(image), _) => Some(sample(image, noise)?),
+            (None, _) => None,
         };
         let drawn = noise.draw()?;
         watched.dump("latents_in", &drawn)?;
@@ -95,6 +98,7 @@ impl LatentModel {
             }
             _ => drawn.f_mul_scalar(sampler.init_noise_sigma())?,
         };
+        watched.dump("begin", &latents)?;
         let Some(mask) = &source.mask else {
             return Ok(Start { latents, kept: None, beside: None });
         };
@@ -102,8 +106,7 @@ impl LatentModel {
             (Some(masked), _) => {
                 let masked = sample(masked, noise)?;
                 let pictures = masked.size4()?.0;
-                let beside = Tensor::f_cat(&[mask.f_repeat([pictures, 1, 1, 1])?, masked], 1)?;
-                Ok(Start { latents, kept: None, beside: Some(beside) })
+                Ok(Start { latents, kept: None, beside: Some([mask.f_repeat([pictures, 1, 1, 1])?, masked]) })
             }
             (None, clean) => {
                 // diffusers encodes the masked picture here too, and draws for it.

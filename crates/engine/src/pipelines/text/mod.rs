@@ -177,11 +177,66 @@ fn weigh(states: &Tensor, weights: &[f32]) -> Result<Tensor> {
 
 /// What a cell holds, made if it is empty.
 pub(super) fn once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
-    match cell.get() {
-        Some(known) => Ok(known),
-        None => {
-            let made = make()?;
-            Ok(cell.get_or_init(|| made))
+    if let Some(known) = cell.get() {
+        return Ok(known);
+    }
+    let new = make()?;
+    Ok(cell.get_or_init(|| new))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::cell::OnceCell;
+    use std::ops::ControlFlow;
+    use std::path::Path;
+
+    use easel_engine_protocol::{ModelSource, PipelineKind};
+    use tch::{Device, Kind};
+
+    use super::{Prompt, TextCache, TextEncoder, Which, encode};
+    use crate::models::clip::LayerChoice;
+    use crate::parts::ModelParts;
+    use crate::pipelines::{Observer, Request};
+    use crate::pool::Pool;
+    use crate::tokenizer::ClipTokenizer;
+
+    struct Silent;
+
+    impl Observer for Silent {
+        fn step(&mut self, _: u32, _: u32, _: u32) -> ControlFlow<()> {
+            ControlFlow::Continue(())
         }
+    }
+
+    #[test]
+    fn known_texts_need_no_encoder() {
+        let _no_grad = tch::no_grad_guard();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pipelines/base/model");
+        let parts = ModelParts::open(&ModelSource::whole(folder, PipelineKind::Sdxl)).unwrap();
+        let tokenizer = ClipTokenizer::open(parts.tokenizer("tokenizer").unwrap()).unwrap();
+        let (pool, known) = (Pool::new(Device::Cpu), TextCache::default());
+        let states = |text: &str, layer: LayerChoice| {
+            let one = TextEncoder {
+                tokenizer: &tokenizer,
+                part: Cow::Borrowed(parts.part("text_encoder").unwrap()),
+                kind: Kind::Float,
+                device: Device::Cpu,
+                pool: &pool,
+                known: &known,
+                model: OnceCell::new(),
+            };
+            let encoders = [one];
+            let prompts = [Prompt { text, layer, which: Which::Prompt }];
+            let encoded = encode(&encoders, &Request::default(), &prompts, &mut Silent).unwrap().remove(0);
+            (encoded.states, encoders[0].model.get().is_some())
+        };
+        let (first, built) = states("a red cat", LayerChoice::penultimate(0));
+        assert!(built);
+        let (again, built) = states("a red cat", LayerChoice::penultimate(0));
+        assert!(!built, "the text is known");
+        assert_eq!(first, again);
+        assert!(states("a red dog", LayerChoice::penultimate(0)).1, "another text");
+        assert!(states("a red cat", LayerChoice::penultimate(1)).1, "another layer");
     }
 }

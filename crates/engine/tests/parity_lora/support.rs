@@ -4,13 +4,15 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failing test may panic")]
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use easel_catalog::TensorFile;
 use easel_engine::adapters::AdapterSet;
 use easel_engine::parts::{Form, ModelParts, Part, PartTensor};
+use easel_engine::pipelines::{Flux, Observer, Pipeline, Request, Sd, Sdxl};
 use easel_engine::weights::WeightMap;
-use easel_engine_protocol::{Lora, ModelSource, PipelineKind};
+use easel_engine_protocol::{Dtype, Lora, ModelSource, Options, PipelineKind};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
@@ -104,4 +106,55 @@ pub fn plain(name: &str) -> &str {
 pub fn difference(ours: &Tensor, theirs: &Tensor) -> f64 {
     assert_eq!(ours.size(), theirs.size());
     (ours.to_kind(Kind::Double) - theirs.to_kind(Kind::Double)).abs().max().double_value(&[])
+}
+
+/// What a pipeline tells.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    pub dumped: BTreeMap<String, Tensor>,
+    pub warnings: Vec<String>,
+    /// End the request after its first step.
+    pub stop: bool,
+}
+
+impl Observer for Recorder {
+    fn step(&mut self, _: u32, _: u32, _: u32) -> ControlFlow<()> {
+        if self.stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.warnings.push(message.to_owned());
+    }
+
+    fn dump(&mut self, name: &str, tensor: &Tensor) {
+        self.dumped.insert(name.to_owned(), tensor.copy());
+    }
+}
+
+/// The pipeline of a family in single precision.
+pub fn pipeline(family: &str) -> Box<dyn Pipeline> {
+    let (parts, device, dtype) = (model(family), Device::Cpu, Dtype::Fp32);
+    match family {
+        "sdxl" => Box::new(Sdxl::open(parts, device, dtype).unwrap()),
+        "sd" => Box::new(Sd::open(parts, device, dtype).unwrap()),
+        "flux" => Box::new(Flux::open(parts, device, dtype).unwrap()),
+        other => panic!("no family {other}"),
+    }
+}
+
+/// The picture that `tools/parity/loras.py` makes of a family, without adapters.
+pub fn request(family: &str) -> Request {
+    let side = if family == "sdxl" { 64 } else { 16 };
+    let is_flux = family == "flux";
+    Request {
+        prompt: "a painting of the red cat".to_owned(),
+        negative_prompt: (!is_flux).then(|| "a dog".to_owned()),
+        seeds: vec![7],
+        steps: 3,
+        guidance_scale: if is_flux { 3.5 } else { 3.0 },
+        width: side,
+        height: side,
+        options: Options { max_sequence_length: is_flux.then_some(32), ..Options::default() },
+        ..Request::default()
+    }
 }

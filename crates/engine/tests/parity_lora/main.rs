@@ -1,0 +1,7 @@
+//! Adapters and the further readings of prompts: fused weights and pictures as diffusers and PEFT make them, states as
+//! transformers makes them, and what is said when something does not fit.
+
+mod fused;
+mod prompts;
+mod refused;
+mod support;

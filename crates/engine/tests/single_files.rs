@@ -1,0 +1,338 @@
+//! Models that come as single files, alone, in parts and on a base: the same weights to the bit as in their folders, the
+//! same configs as in diffusers, the same pictures.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a failing test may panic, and the environment says how many to try"
+)]
+
+mod single_support;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use easel_engine::config::UNetConfig;
+use easel_engine::parts::{Form, ModelParts, Part};
+use easel_engine::pipelines::{Observer, Pipeline, Request, Sdxl};
+use easel_engine::pool::Pool;
+use easel_engine_protocol::{Dtype, ModelSource, PipelineKind};
+use tch::Device;
+use tempfile::TempDir;
+
+use single_support::{Dice, Tensors, differences, inverse, open, read, write};
+
+const FIXTURES: [&str; 6] =
+    ["base", "two-levels-zero-snr", "four-levels-conv", "scale-shift-quiet", "plain-vae", "asymmetric"];
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pipelines").join(name).join("model")
+}
+
+fn refused(source: &ModelSource) -> easel_engine::Error {
+    ModelParts::open(source).map(|_| ()).unwrap_err()
+}
+
+/// A folder's networks in SGM's names, as one file.
+fn sgm(model: &Path) -> Tensors {
+    let parts = open(&ModelSource::whole(model, PipelineKind::Sdxl));
+    let config = UNetConfig::read("unet", &parts.part("unet").unwrap().config).unwrap();
+    let mut tensors = inverse::sgm_unet(&config, &read(&model.join("unet")), "model.diffusion_model.");
+    tensors.extend(inverse::sgm_vae(&read(&model.join("vae")), "first_stage_model."));
+    tensors.extend(inverse::clip(&read(&model.join("text_encoder")), "conditioner.embedders.0.transformer."));
+    tensors.extend(inverse::openclip(&read(&model.join("text_encoder_2")), "conditioner.embedders.1.model."));
+    tensors
+}
+
+fn on_base(path: PathBuf, base: PathBuf) -> ModelSource {
+    ModelSource { base: Some(base), ..ModelSource::whole(path, PipelineKind::Sdxl) }
+}
+
+struct Quiet;
+
+impl Observer for Quiet {
+    fn step(&mut self, _: u32, _: u32, _: u32) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+fn picture(source: &ModelSource) -> Vec<u8> {
+    tch::set_num_threads(1);
+    let pipeline = Sdxl::open(open(source), Device::Cpu, Dtype::Fp32).unwrap();
+    let request = Request {
+        prompt: "a painting of a red squirrel".to_owned(),
+        negative_prompt: Some("blurry dog".to_owned()),
+        seeds: vec![7],
+        steps: 2,
+        guidance_scale: 3.0,
+        width: 64,
+        height: 64,
+        ..Request::default()
+    };
+    pipeline.generate(&request, &Pool::new(Device::Cpu), &mut Quiet).unwrap().remove(0).rgb
+}
+
+#[test]
+fn a_file_and_its_folder_are_the_same_to_the_bit() {
+    let dir = TempDir::new().unwrap();
+    for name in FIXTURES {
+        let path = dir.path().join(format!("{name}.safetensors"));
+        write(&path, &sgm(&folder(name)));
+        let theirs = open(&ModelSource::whole(folder(name), PipelineKind::Sdxl));
+        let source = on_base(path, folder(name));
+        let ours = open(&source);
+        assert_eq!(ours.warnings, Vec::<String>::new(), "{name}");
+        for part in &theirs.parts {
+            let twin = ours.part(&part.name).unwrap();
+            assert_eq!(twin.files().len(), 1, "{name}: {} comes from the file", part.name);
+            assert!(twin.files().iter().all(|file| file.starts_with(dir.path())));
+            assert_eq!(differences(twin, part), Vec::<String>::new(), "{name}: {}", part.name);
+            assert_eq!((&twin.class, &twin.config), (&part.class, &part.config), "{name}: {}", part.name);
+        }
+        assert_eq!(ours.scheduler, theirs.scheduler, "{name}");
+    }
+}
+
+/// The same with a file that another's inverse made and diffusers has read back (`tools/parity/single_files.py`).
+#[test]
+fn a_file_that_diffusers_reads_is_its_folder() {
+    let name = "two-levels-zero-snr";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/single").join(format!("{name}.safetensors"));
+    let theirs = open(&ModelSource::whole(folder(name), PipelineKind::Sdxl));
+    let ours = open(&on_base(path, folder(name)));
+    for part in &theirs.parts {
+        assert_eq!(differences(ours.part(&part.name).unwrap(), part), Vec::<String>::new(), "{}", part.name);
+    }
+}
+
+#[test]
+fn a_file_and_its_folder_make_the_same_picture() {
+    let dir = TempDir::new().unwrap();
+    for name in ["base", "four-levels-conv"] {
+        let path = dir.path().join(format!("{name}.safetensors"));
+        write(&path, &sgm(&folder(name)));
+        let theirs = picture(&ModelSource::whole(folder(name), PipelineKind::Sdxl));
+        assert_eq!(picture(&on_base(path, folder(name))), theirs, "{name}");
+    }
+}
+
+/// A UNet by itself, in whoever's names, on a base that has the rest.
+#[test]
+fn a_unet_goes_on_a_base() {
+    let dir = TempDir::new().unwrap();
+    let base = folder("base");
+    let theirs = open(&ModelSource::whole(&base, PipelineKind::Sdxl));
+    let mut unet = read(&base.join("unet"));
+    // Another UNet than the base's, or nothing would be shown.
+    let tensor = unet.get_mut("conv_in.bias").unwrap();
+    tensor.bytes.as_mut().unwrap().reverse();
+    let config = UNetConfig::read("unet", &theirs.part("unet").unwrap().config).unwrap();
+    let files = [
+        ("sgm", inverse::sgm_unet(&config, &unet, "")),
+        ("sgm-prefixed", inverse::sgm_unet(&config, &unet, "model.diffusion_model.")),
+        ("diffusers", unet.clone()),
+        ("diffusers-prefixed", unet.iter().map(|(name, tensor)| (format!("unet.{name}"), tensor.clone())).collect()),
+    ];
+    let mut parts = Vec::new();
+    for (name, tensors) in files {
+        let path = dir.path().join(format!("{name}.safetensors"));
+        write(&path, &tensors);
+        let ours = open(&on_base(path.clone(), base.clone()));
+        assert_eq!(ours.class, "StableDiffusionXLPipeline");
+        assert_eq!(differences(ours.part("vae").unwrap(), theirs.part("vae").unwrap()), Vec::<String>::new());
+        assert_eq!(
+            differences(ours.part("unet").unwrap(), theirs.part("unet").unwrap()),
+            ["conv_in.bias has other numbers"]
+        );
+        parts.push(ours.part("unet").unwrap().clone());
+        // The same file as a part of the base.
+        let mut source = ModelSource::whole(&base, PipelineKind::Sdxl);
+        source.parts.insert("unet".to_owned(), path);
+        let ours = open(&source);
+        assert_eq!(differences(ours.part("unet").unwrap(), parts.last().unwrap()), Vec::<String>::new());
+    }
+    for part in &parts {
+        assert_eq!(differences(part, &parts[0]), Vec::<String>::new());
+        assert_eq!(part.config, theirs.part("unet").unwrap().config);
+    }
+}
+
+/// Parts go before the model's own path, which goes before the base.
+#[test]
+fn parts_before_path_before_base() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("vae.safetensors");
+    write(&path, &inverse::sgm_vae(&read(&folder("base").join("vae")), ""));
+    let whole = dir.path().join("whole.safetensors");
+    write(&whole, &sgm(&folder("base")));
+    let mut source = on_base(whole.clone(), folder("two-levels-zero-snr"));
+    source.parts.insert("vae".to_owned(), path.clone());
+    let model = open(&source);
+    let lies = |name: &str| model.part(name).unwrap().files().into_iter().next().unwrap();
+    assert_eq!((lies("vae"), lies("unet"), lies("text_encoder")), (path, whole.clone(), whole));
+    assert_eq!(model.scheduler["rescale_betas_zero_snr"], true, "from the base");
+    // A component's folder is as good as its file.
+    source.parts.insert("vae".to_owned(), folder("base").join("vae"));
+    let vae = open(&source);
+    assert_eq!(differences(vae.part("vae").unwrap(), model.part("vae").unwrap()), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_missing_or_does_not_fit_is_named() {
+    let dir = TempDir::new().unwrap();
+    let put = |name: &str, tensors: &Tensors| {
+        let path = dir.path().join(name);
+        write(&path, tensors);
+        path
+    };
+    let whole = sgm(&folder("base"));
+    let without = |prefix: &str| -> Tensors {
+        whole.iter().filter(|(name, _)| !name.starts_with(prefix)).map(|(n, t)| (n.clone(), t.clone())).collect()
+    };
+    for (prefix, name) in [
+        ("model.diffusion_model.", "unet"),
+        ("first_stage_model.", "vae"),
+        ("conditioner.embedders.0.", "text_encoder"),
+        ("conditioner.embedders.1.", "text_encoder_2"),
+    ] {
+        let path = put("part.safetensors", &without(prefix));
+        let error = refused(&ModelSource::whole(path, PipelineKind::Sdxl));
+        let text = error.to_string();
+        assert!(text.contains(&format!("the model has no {name},")), "{text}");
+        assert!(error.hint().unwrap().contains("base model") && error.hint().unwrap().contains(name));
+    }
+    // A vocabulary of nobody's has no tokenizer here.
+    let path = put("whole.safetensors", &whole);
+    let error = refused(&ModelSource::whole(&path, PipelineKind::Sdxl));
+    assert!(error.to_string().contains("no tokenizer") && error.to_string().contains("537"), "{error}");
+
+    // The wrong thing in the right place.
+    let mut source = ModelSource::whole(folder("base"), PipelineKind::Sdxl);
+    source.parts.insert("vae".to_owned(), folder("base").join("text_encoder/model.safetensors"));
+    let text = refused(&source).to_string();
+    assert!(text.contains("parts: vae") && text.contains("a CLIP text encoder"), "{text}");
+    let mut source = ModelSource::whole(folder("base"), PipelineKind::Sdxl);
+    source.parts.insert("hat".to_owned(), path.clone());
+    assert!(refused(&source).to_string().contains("no part `hat`"));
+    let text = refused(&ModelSource::whole(&path, PipelineKind::Sd)).to_string();
+    assert!(text.contains("for the pipeline sdxl, not sd"), "{text}");
+
+    // A part of another shape.
+    let mut source = ModelSource::whole(folder("base"), PipelineKind::Sdxl);
+    source.parts.insert("text_encoder".to_owned(), folder("four-levels-conv").join("text_encoder"));
+    let error = Sdxl::open(open(&source), Device::Cpu, Dtype::Fp32).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("cross_attention_dim is 96"), "{error}");
+
+    // Nothing that is known, packed numbers, other noise.
+    let byte = whole.values().next().unwrap().clone();
+    let path = put("a.safetensors", &Tensors::from([("lora_unet_x.lora_down.weight".to_owned(), byte.clone())]));
+    assert!(refused(&ModelSource::whole(path, PipelineKind::Sdxl)).to_string().contains("it holds no UNet"));
+    for (mark, said) in [("model.diffusion_model.out.2.scale_weight", "packed"), ("edm_mean", "EDM")] {
+        let mut tensors = whole.clone();
+        tensors.insert(mark.to_owned(), byte.clone());
+        let text = refused(&on_base(put("b.safetensors", &tensors), folder("base"))).to_string();
+        assert!(text.contains(said) && text.contains(mark), "{text}");
+    }
+}
+
+#[test]
+fn what_nobody_takes_is_told_and_marks_are_read() {
+    let dir = TempDir::new().unwrap();
+    let mut tensors = sgm(&folder("base"));
+    let some = tensors.values().next().unwrap().clone();
+    for silent in [
+        "model_ema.diffusion_modelinput_blocks00weight",
+        "first_stage_model.loss.logvar",
+        "conditioner.embedders.0.transformer.text_model.embeddings.position_ids",
+        "conditioner.embedders.1.model.logit_scale",
+        "alphas_cumprod",
+        "lora_te_text_model_encoder.alpha",
+        "v_pred",
+        "ztsnr",
+    ] {
+        tensors.insert(silent.to_owned(), some.clone());
+    }
+    let path = dir.path().join("model.safetensors");
+    write(&path, &tensors);
+    let model = open(&on_base(path.clone(), folder("base")));
+    assert_eq!(model.warnings, Vec::<String>::new());
+    assert_eq!(model.scheduler["prediction_type"], "v_prediction");
+    assert_eq!(model.scheduler["rescale_betas_zero_snr"], true);
+    assert_eq!(model.scheduler["timestep_spacing"], "trailing");
+    for loud in ["model.diffusion_model.hat.weight", "a", "b", "c"] {
+        tensors.insert(loud.to_owned(), some.clone());
+    }
+    write(&path, &tensors);
+    let warnings = open(&on_base(path, folder("base"))).warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("a, b, c and 1 more"), "{warnings:?}");
+}
+
+/// The comparison notices what a wrong map would do.
+#[test]
+fn wrong_maps_are_noticed() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("model.safetensors");
+    let name = "four-levels-conv";
+    write(&path, &sgm(&folder(name)));
+    let theirs = open(&ModelSource::whole(folder(name), PipelineKind::Sdxl));
+    let ours = open(&on_base(path, folder(name)));
+    let caught = |name: &str, change: &dyn Fn(&mut Part)| {
+        let mut part = ours.part(name).unwrap().clone();
+        change(&mut part);
+        assert!(!differences(&part, theirs.part(name).unwrap()).is_empty(), "{name}");
+    };
+    let swap = |part: &mut Part, a: &str, b: &str| {
+        for tensor in &mut part.tensors {
+            tensor.name = tensor.name.replace(a, "\0").replace(b, a).replace('\0', b);
+        }
+    };
+    caught("unet", &|part| swap(part, "mid_block.resnets.0.norm1", "mid_block.resnets.0.norm2"));
+    caught("unet", &|part| swap(part, "up_blocks.0.", "up_blocks.3."));
+    caught("unet", &|part| swap(part, "up_blocks.0.resnets.0.conv2", "up_blocks.0.resnets.1.conv2"));
+    caught("vae", &|part| swap(part, "decoder.up_blocks.0.", "decoder.up_blocks.1."));
+    let form = |part: &mut Part, end: &str, form: &Form| {
+        let found = part.tensors.iter_mut().filter(|tensor| tensor.name.ends_with(end));
+        assert_ne!(found.map(|tensor| tensor.form = form.clone()).count(), 0, "{end}");
+    };
+    caught("text_encoder_2", &|part| form(part, "0.self_attn.q_proj.weight", &Form::Whole));
+    caught("text_encoder_2", &|part| form(part, "0.self_attn.q_proj.weight", &Form::Rows(1..17)));
+    caught("text_encoder_2", &|part| swap(part, "k_proj", "v_proj"));
+    caught("text_encoder_2", &|part| form(part, "text_projection.weight", &Form::Whole));
+    caught("vae", &|part| form(part, "mid_block.attentions.0.to_q.weight", &Form::Whole));
+}
+
+/// Weights of a byte are widened, and what a VAE's attention was called before diffusers 0.17 is known.
+#[test]
+fn names_of_old() {
+    let dir = TempDir::new().unwrap();
+    let old = |name: &str| {
+        let mut name = name.to_owned();
+        for (today, then) in [("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")] {
+            name = name.replace(&format!("attentions.0.{today}."), &format!("attentions.0.{then}."));
+        }
+        name
+    };
+    let vae = read(&folder("base").join("vae"));
+    let tensors: Tensors = vae.iter().map(|(name, tensor)| (old(name), tensor.clone())).collect();
+    assert!(tensors.keys().any(|name| name.contains("proj_attn")));
+    let theirs = open(&ModelSource::whole(folder("base"), PipelineKind::Sdxl));
+    let model = dir.path().join("vae");
+    std::fs::create_dir(&model).unwrap();
+    write(&model.join("diffusion_pytorch_model.safetensors"), &tensors);
+    std::fs::copy(folder("base").join("vae/config.json"), model.join("config.json")).unwrap();
+    for path in [model.join("diffusion_pytorch_model.safetensors"), model.clone()] {
+        let mut source = ModelSource::whole(folder("base"), PipelineKind::Sdxl);
+        source.parts.insert("vae".to_owned(), path);
+        let ours = open(&source);
+        assert_eq!(differences(ours.part("vae").unwrap(), theirs.part("vae").unwrap()), Vec::<String>::new());
+    }
+}
+
+/// UNets, autoencoders and encoders of shapes that nobody chose, through the names of others and back.
+#[test]
+fn random_networks() {
+    let long = std::env::var("EASEL_TEST_LEVEL").is_ok_and(|level| level == "long");
+    for seed in 0..if long { 200 } else { 10 } {
+        single_support::random::check(&mut Dice::new(seed), seed);
+    }
+}
