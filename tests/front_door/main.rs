@@ -24,6 +24,7 @@ mod idempotency;
 mod leaving;
 mod local_engine;
 mod local_models;
+mod local_work;
 mod logs;
 mod runware;
 mod shipped_config;

@@ -38,7 +38,7 @@ impl Checkpoint {
         for _ in 0..shape.iter().product::<u64>() {
             self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let unit = f64::from(u32::try_from(self.state >> 33).unwrap()) / f64::from(1_u32 << 30) - 1.0;
-            let value = if is_norm { 1.0 } else { unit / (fan_in as f64).sqrt() };
+            let value = if is_norm { 1.0 } else { unit / f64::from(u32::try_from(fan_in).unwrap()).sqrt() };
             self.bytes.extend(half(value).to_le_bytes());
         }
         self.entries.push((name, shape.to_vec(), start));

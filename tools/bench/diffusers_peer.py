@@ -2,7 +2,7 @@
 """The peer of crates/engine/benches/engine: diffusers on the same model, with the same number of threads.
 
 Opens the model, prints {"ready": …, "open_ms": …}, and then makes one picture for each line it reads and prints
-{"first_ms": …, "step_ms": […], "picture_ms": …, "peak_kib": …}: from the beginning of the picture to the end of its
+{"first_ms": …, "step_ms": […], "whole_ms": …, "peak_kib": …}: from the beginning of the picture to the end of its
 first step, the time between the ends of one denoising step and the next, the whole picture, and the most memory the
 process has held so far (VmHWM). It waits for lines so that the bench can measure in turns, a picture here and a picture
 there. Ends with its input.
@@ -77,7 +77,7 @@ def main() -> None:
                  height=arguments.size, width=arguments.size, generator=torch.Generator("cpu").manual_seed(7),
                  output_type="pil", callback_on_step_end=end_of_step, **more)
         ended = time.perf_counter()
-        say({"first_ms": 1e3 * (ends[0] - began), "picture_ms": 1e3 * (ended - began), "peak_kib": peak_kib(),
+        say({"first_ms": 1e3 * (ends[0] - began), "whole_ms": 1e3 * (ended - began), "peak_kib": peak_kib(),
              "step_ms": [1e3 * (after - before) for before, after in zip(ends, ends[1:])]})
 
 

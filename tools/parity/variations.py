@@ -13,7 +13,7 @@ ZERO_SNR = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "
 
 TINY_UNET = {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4, "transformer_layers_per_block": (1, 1)}
 TINY_VAE = {"block_out_channels": [4, 4, 8, 8], "norm_num_groups": 4}
-PNDM = {"_class_name": "PNDMScheduler", "skip_prk_steps": True, "set_alpha_to_one": False, "clip_sample": False, "steps_offset": 1}
+PNDM = {"_class_name": "PNDMScheduler", "skip_prk_steps": True, "set_alpha_to_one": False, "steps_offset": 1}
 ANCESTRAL = {"_class_name": "EulerAncestralDiscreteScheduler"}
 SDE = {"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True}
 DDIM = {"_class_name": "DDIMScheduler", "clip_sample": False, "set_alpha_to_one": False}
@@ -98,7 +98,7 @@ ALL = [
               encoder=True, tile=32, pictures={"small": (64, 64), "large": (84, 60)},
               unet=TINY_UNET | {"down_block_types": cross("Down", [True, False]), "up_block_types": cross("Up", [False, True]),
                                 "attention_head_dim": 2, "use_linear_projection": False},
-              scheduler=PNDM, runs=[
+              scheduler=PNDM | {"clip_sample": False}, runs=[
                   Run("text", guidance=7.5, steps=5),
                   Run("text-without-negative", negative=None, steps=3, image=False, scheduler=DDIM),
                   Run("text-clip-skip", clip_skip=2, steps=3, width=72, height=56, image=False),
@@ -122,7 +122,7 @@ ALL = [
               encoder=True, pictures={"small": (32, 24)},
               unet=TINY_UNET | {"block_out_channels": (4, 8), "in_channels": 9, "down_block_types": cross("Down", [False, True]), "up_block_types": cross("Up", [True, False]),
                                 "attention_head_dim": (2, 4)},
-              scheduler=PNDM, runs=[
+              scheduler=PNDM | {"clip_sample": False}, runs=[
                   Run("inpaint", work="inpaint", steps=4, width=32, height=24),
                   Run("inpaint-partly", work="inpaint", strength=0.6, steps=5, width=32, height=24, image=False, scheduler=ANCESTRAL),
                   Run("inpaint-crop", work="inpaint", strength=1.0, steps=3, padding=2, width=24, height=24, image=False, scheduler=SDE),

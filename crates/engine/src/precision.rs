@@ -24,9 +24,8 @@ pub enum Network {
 /// precision is in the type next to it that does not: bfloat16 where memory counts, single precision where pixels do.
 pub fn kind(network: Network, dtype: Dtype) -> Kind {
     match (dtype, network) {
-        (Dtype::Fp32, _) => Kind::Float,
+        (Dtype::Fp32, _) | (Dtype::Fp16, Network::Vae { overflows: true }) => Kind::Float,
         (Dtype::Bf16, _) | (Dtype::Fp16, Network::T5) => Kind::BFloat16,
-        (Dtype::Fp16, Network::Vae { overflows: true }) => Kind::Float,
         (Dtype::Fp16, Network::Denoiser | Network::Clip | Network::Vae { overflows: false }) => Kind::Half,
     }
 }

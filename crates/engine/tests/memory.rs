@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "helpers of tests may panic as tests do"
 )]
 
@@ -254,7 +253,7 @@ fn a_refusal_says_what_would_fit_and_that_fits() {
     let size = hint.split("ask for ").nth(1).and_then(|rest| rest.split(',').next()).expect(hint);
     let (width, height) = size.split_once('x').unwrap();
     (large.width, large.height) = (width.parse().unwrap(), height.parse().unwrap());
-    assert!(large.width < 1024 && large.width % 64 == 0, "{hint}");
+    assert!(large.width < 1024 && large.width.is_multiple_of(64), "{hint}");
     generate(&path, Dtype::Fp32, budget, &large).1.unwrap();
     let hopeless = generate(&path, Dtype::Bf16, 1 << 10, &request()).1.map(|_| "made");
     let error = hopeless.unwrap_err();

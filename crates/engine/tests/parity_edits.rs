@@ -13,13 +13,13 @@ use easel_engine_protocol::{Dtype, EngineErrorKind, Lora, Options};
 use parity_support::{Fixture, Model, Recorder};
 
 fn request(fixture: &Fixture, run: &str) -> Request {
-    let run = fixture.runs.iter().find(|known| known.name == run).expect("a run");
-    run.request(&fixture.folder)
+    fixture.run(run).request(&fixture.folder)
 }
 
 /// The sentence with which a request is refused as one that cannot be.
 fn refused(model: &Model, request: &Request) -> String {
-    let error = model.generate(request, &mut Recorder::default()).map(|_| ()).expect_err("a refusal");
+    let made = model.generate(request, &mut Recorder::default()).map(|_| ());
+    let Err(error) = made else { panic!("it was not refused") };
     assert_eq!(error.kind(), EngineErrorKind::InvalidRequest, "{error}");
     error.to_string()
 }
@@ -37,7 +37,13 @@ fn what_a_pipeline_does_not_do_is_refused_by_name() {
         ("clip_skip", with(Options { clip_skip: Some(9), ..Options::default() })),
         ("preview_every", with(Options { preview_every: Some(0), ..Options::default() })),
         ("strength", Request { strength: Some(0.01), ..request(&fixture, "image-whole") }),
-        ("the image", Request { mask: Some(Pixels { width: 8, height: 8, rgb: vec![255; 192] }), ..request(&fixture, "inpaint-crop") }),
+        (
+            "the image",
+            Request {
+                mask: Some(Pixels { width: 8, height: 8, rgb: vec![255; 192] }),
+                ..request(&fixture, "inpaint-crop")
+            },
+        ),
     ] {
         let said = refused(&model, &asked);
         assert!(said.contains(field) || field == "clip_skip" && said.contains("layers"), "{field}: {said}");
@@ -71,7 +77,7 @@ impl Observer for Watcher {
     }
 
     fn preview(&mut self, image: u32, step: u32, preview: &Pixels) {
-        assert_eq!(preview.rgb.len() as u32, 3 * preview.width * preview.height);
+        assert_eq!(u32::try_from(preview.rgb.len()), Ok(3 * preview.width * preview.height));
         self.previews.push((image, step, preview.width, preview.height));
     }
 
@@ -111,7 +117,7 @@ fn a_request_ends_between_the_tiles_of_its_pictures() {
 fn tiles_give_nearly_the_same_picture() {
     let fixture = Fixture::committed("sd");
     let model = fixture.open(Dtype::Fp32);
-    let mut make = |tiling| {
+    let make = |tiling| {
         let request = Request { tiling, ..request(&fixture, "inpaint") };
         model.generate(&request, &mut Recorder::default()).expect("a picture").remove(0)
     };

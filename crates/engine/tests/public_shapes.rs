@@ -184,7 +184,7 @@ fn the_inventory_is_whole() {
 #[test]
 fn stable_diffusion() {
     let files = Files(TempDir::new().unwrap());
-    let vae = vae(4, 0.18215, &json!({}));
+    let vae = vae(4, 0.18215, &json!({"sample_size": 512}));
     let nine = |config: &Value| with(config, &json!({"in_channels": 9}));
     for (name, unet, encoders, class, scheduler, prediction) in [
         ("sd15", sd15(), of_sd1(), "StableDiffusionPipeline", "PNDMScheduler", "epsilon"),
@@ -211,7 +211,7 @@ fn stable_diffusion() {
 #[test]
 fn sdxl_and_kin() {
     let files = Files(TempDir::new().unwrap());
-    let vae = vae(4, 0.13025, &json!({}));
+    let vae = vae(4, 0.13025, &json!({"sample_size": 1024}));
     for (name, unet, class) in [
         ("sdxl", sdxl(), "StableDiffusionXLPipeline"),
         ("sdxl-inpaint", with(&sdxl(), &json!({"in_channels": 9})), "StableDiffusionXLInpaintPipeline"),
@@ -248,7 +248,11 @@ fn sdxl_and_kin() {
 #[test]
 fn flux() {
     let files = Files(TempDir::new().unwrap());
-    let ae = vae(16, 0.3611, &json!({"shift_factor": 0.1159, "use_post_quant_conv": false}));
+    let ae = vae(
+        16,
+        0.3611,
+        &json!({"shift_factor": 0.1159, "use_quant_conv": false, "use_post_quant_conv": false, "sample_size": 1024}),
+    );
     let ae_file = hollow(&names::vae(&VaeConfig::read("vae", &map(&ae)).unwrap()));
     let ae_path = files.put("ae", &inverse::sgm_vae(&ae_file, ""));
     let clip = hollow(&names::clip(&encoder("CLIPTextModel", &clip_l())));

@@ -171,6 +171,11 @@ fn parts_before_path_before_base() {
     let lies = |name: &str| model.part(name).unwrap().files().into_iter().next().unwrap();
     assert_eq!((lies("vae"), lies("unet"), lies("text_encoder")), (path, whole.clone(), whole));
     assert_eq!(model.scheduler["rescale_betas_zero_snr"], true, "from the base");
+    // The path's own part has the same shapes, so its config is the part's: no base is needed for that.
+    let mut source = ModelSource::whole(folder("base"), PipelineKind::Sdxl);
+    source.parts.insert("vae".to_owned(), dir.path().join("vae.safetensors"));
+    let own = open(&ModelSource::whole(folder("base"), PipelineKind::Sdxl));
+    assert_eq!(open(&source).part("vae").unwrap().config, own.part("vae").unwrap().config);
     // A component's folder is as good as its file.
     source.parts.insert("vae".to_owned(), folder("base").join("vae"));
     let vae = open(&source);

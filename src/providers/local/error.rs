@@ -1,14 +1,12 @@
 //! The engine's failures in the words of all providers.
 
-use std::path::Path;
-
 use easel_engine_protocol::{EngineError, EngineErrorKind};
 
-use super::installed::without_path;
+use super::places::Places;
 use crate::providers::{Error, ErrorKind};
 
-/// A failure that the engine reports. Its sentence is written for people and is kept, but for where the model lies.
-pub(super) fn of_engine(error: &EngineError, model: &Path) -> Error {
+/// A failure that the engine reports. Its sentence is written for people and is kept, but for where its files lie.
+pub(super) fn of_engine(error: &EngineError, places: &Places) -> Error {
     let kind = match error.kind {
         EngineErrorKind::InvalidRequest => ErrorKind::InvalidRequest,
         // Either way the configuration names a model that cannot be used, and the next provider may help.
@@ -18,9 +16,9 @@ pub(super) fn of_engine(error: &EngineError, model: &Path) -> Error {
         EngineErrorKind::DeviceUnavailable | EngineErrorKind::Cancelled => ErrorKind::Unavailable,
         EngineErrorKind::Internal => ErrorKind::Internal,
     };
-    let result = Error::new(kind, without_path(&error.message, model, "the model"));
+    let result = Error::new(kind, places.hide(&error.message));
     match (&error.hint, kind) {
-        (Some(hint), _) => result.with_hint(without_path(hint, model, "the model")),
+        (Some(hint), _) => result.with_hint(places.hide(hint)),
         (None, ErrorKind::ModelNotFound) => {
             result.with_hint("put a whole model in its place, or take it out of the configuration")
         }

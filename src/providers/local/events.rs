@@ -1,12 +1,12 @@
 //! A job's stream of events, from the first line to the last.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use easel_engine_protocol::{EngineError, Event};
 use reqwest::{Response, StatusCode};
 
 use super::error::{engine_ended, not_understood, of_engine};
+use super::places::Places;
 use crate::container;
 use crate::generation::{GeneratedImage, Generation, ImageFormat, ImageSize, PartialImage, Seed};
 use crate::providers::{Call, Error};
@@ -15,18 +15,18 @@ use crate::providers::{Call, Error};
 const MAX_LINE: usize = 256 << 20;
 
 /// Reads the answer to a job to its end. Dropping the future closes the connection, which cancels the job.
-pub(super) async fn read(response: Response, model: &Path, call: &Call) -> Result<Generation, Error> {
+pub(super) async fn read(response: Response, places: &Places, call: &Call) -> Result<Generation, Error> {
     if response.status() == StatusCode::OK {
-        return read_events(Lines::new(response), model, call).await;
+        return read_events(Lines::new(response), places, call).await;
     }
     let body = response.bytes().await.map_err(|error| engine_ended().with_source(error.without_url()))?;
     Err(match serde_json::from_slice::<EngineError>(&body) {
-        Ok(error) => of_engine(&error, model),
+        Ok(error) => of_engine(&error, places),
         Err(_) => not_understood("an error that is none"),
     })
 }
 
-async fn read_events(mut lines: Lines, model: &Path, call: &Call) -> Result<Generation, Error> {
+async fn read_events(mut lines: Lines, places: &Places, call: &Call) -> Result<Generation, Error> {
     let mut generation = Generation { cost_usd: Some(0.0), ..Generation::default() };
     let mut shown = HashMap::new();
     while let Some(line) = lines.next().await? {
@@ -41,7 +41,7 @@ async fn read_events(mut lines: Lines, model: &Path, call: &Call) -> Result<Gene
                     *step += 1;
                 }
             }
-            Event::Warning { message } => generation.warnings.push(message),
+            Event::Warning { message } => generation.warnings.push(places.hide(&message)),
             Event::Image { image, seed, width, height, png_base64 } => {
                 if usize::try_from(image).ok() != Some(generation.images.len()) {
                     return Err(not_understood("pictures out of order"));
@@ -58,7 +58,7 @@ async fn read_events(mut lines: Lines, model: &Path, call: &Call) -> Result<Gene
                 tracing::debug!(?timings, pictures = generation.images.len(), "the engine is done");
                 return Ok(generation);
             }
-            Event::Failed { error } => return Err(of_engine(&error, model)),
+            Event::Failed { error } => return Err(of_engine(&error, places)),
         }
     }
     // A stream that ends without its last event was cut off.

@@ -9,6 +9,7 @@ use easel_engine_protocol::{
 use serde_json::{Map, Value};
 
 use super::adapters::Adapters;
+use super::places::Places;
 use crate::generation::{GenerationRequest, ImageSize, Seed, SizeWish, SourceImage, Wish};
 use crate::providers::{Error, ErrorKind};
 
@@ -30,6 +31,8 @@ pub(super) struct LocalModel {
 pub(super) struct Job {
     pub body: GenerateJob,
     pub ignored: Vec<Wish>,
+    /// Where its files lie.
+    pub places: Places,
 }
 
 impl LocalModel {
@@ -76,7 +79,8 @@ impl LocalModel {
             dtype: self.dtype,
             ..GenerateJob::new(self.source.clone(), &request.prompt)
         };
-        Ok(Job { body, ignored })
+        let places = Places::of(&body, request.loras.iter().map(|lora| lora.name.as_str()));
+        Ok(Job { body, ignored, places })
     }
 }
 

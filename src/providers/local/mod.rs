@@ -11,6 +11,7 @@ mod events;
 mod installed;
 mod job;
 mod log;
+mod places;
 mod supervisor;
 
 #[cfg(test)]
@@ -67,7 +68,6 @@ impl Provider for Local {
         })?;
         let previews = if call.wants_partials() { request.partial_images } else { 0 };
         let job = model.job(request, &self.adapters, previews)?;
-        let path = &model.source.path;
         let mut lease = self.supervisor.lease()?;
         lease.engine().ready().await?;
         call.count_upstream_call();
@@ -81,7 +81,7 @@ impl Provider for Local {
             }
             Err(error) => return Err(engine_ended().with_source(error)),
         };
-        let generation = events::read(events, path, call).await;
+        let generation = events::read(events, &job.places, call).await;
         if generation.is_err() {
             // So that whoever asks next finds the end noticed.
             lease.engine().ends_within(NOTICE).await;

@@ -103,7 +103,7 @@ fn add(samples: &mut Samples, process: &Process, picture: &Picture, is_first: bo
         samples.first_ms.push(process.ready.open_ms + picture.first_ms);
         #[expect(clippy::cast_precision_loss, reason = "mebibytes")]
         samples.peak_mib.push(picture.peak_kib as f64 / 1024.0);
-        samples.picture_ms.push(picture.picture_ms);
+        samples.picture_ms.push(picture.whole_ms);
     }
     if counts {
         samples.step_ms.extend(&picture.step_ms);

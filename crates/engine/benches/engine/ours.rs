@@ -41,7 +41,7 @@ pub fn serve(subject: &Subject, threads: i32) -> Result<()> {
         pipeline.generate(&request, &pool, &mut ends)?;
         let picture = Picture {
             first_ms: ends.0.first().map_or(0.0, |end| (*end - began).as_secs_f64() * 1e3),
-            picture_ms: since(began),
+            whole_ms: since(began),
             step_ms: ends.0.iter().zip(ends.0.iter().skip(1)).map(|(a, b)| (*b - *a).as_secs_f64() * 1e3).collect(),
             peak_kib: peak_kib()?,
         };

@@ -28,7 +28,8 @@ pub struct Picture {
     pub first_ms: f64,
     /// Between the ends of one step and the next.
     pub step_ms: Vec<f64>,
-    pub picture_ms: f64,
+    /// From its beginning to its end.
+    pub whole_ms: f64,
     /// The most memory that the process has held so far.
     pub peak_kib: u64,
 }

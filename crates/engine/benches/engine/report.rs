@@ -27,6 +27,9 @@ pub struct Row {
     pub diffusers: Samples,
 }
 
+/// What is measured, in which unit, which of the samples it is, and the target.
+type What = (&'static str, &'static str, fn(&Samples) -> &[f64], &'static str);
+
 impl Row {
     pub fn new(subject: &Subject) -> Self {
         Self {
@@ -40,9 +43,8 @@ impl Row {
 
     /// What was measured, both sides' medians with their range, the ratio and the target.
     fn lines(&self) -> Vec<[String; 5]> {
-        type Of = fn(&Samples) -> &[f64];
-        let step: (&str, &str, Of, &str) = ("a step", "ms", |samples| &samples.step_ms, "≤ 0.90×");
-        let large: [(&str, &str, Of, &str); 3] = [
+        let step: What = ("a step", "ms", |samples| &samples.step_ms, "≤ 0.90×");
+        let large: [What; 3] = [
             ("most memory", "MiB", |samples| &samples.peak_mib, "≤ 0.60×"),
             ("from opening to the end of the first step", "ms", |samples| &samples.first_ms, ""),
             ("a picture of a new process", "ms", |samples| &samples.picture_ms, ""),
@@ -54,7 +56,7 @@ impl Row {
         lines
     }
 
-    fn line(&self, (what, unit, of, target): (&str, &str, fn(&Samples) -> &[f64], &str)) -> [String; 5] {
+    fn line(&self, (what, unit, of, target): What) -> [String; 5] {
         let (engine, diffusers) = (Spread::of(of(&self.engine)), Spread::of(of(&self.diffusers)));
         let text = |spread: Option<Spread>| spread.map_or_else(|| "–".to_owned(), |spread| spread.text(unit));
         let ratio = engine.zip(diffusers).map(|(engine, diffusers)| engine.median / diffusers.median);

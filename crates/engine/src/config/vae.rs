@@ -8,6 +8,7 @@ use crate::config::Activation;
 
 /// The shape of an `AutoencoderKL` and how its latents are scaled.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the config's")]
 pub struct VaeConfig {
     /// Channels of a picture that is encoded.
     pub in_channels: i64,

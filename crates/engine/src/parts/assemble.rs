@@ -98,7 +98,9 @@ impl<'a> Places<'a> {
                 None => None,
             };
             let found = if let Some(place) = self.parts.get(name) {
-                let part = place.part(name, pipeline, true, model.as_ref())?;
+                // What stands in the same place of the model may be broken, or not be there; then it tells nothing.
+                let own = self.path.part(name, pipeline, false, model.as_ref()).ok().flatten();
+                let part = place.part(name, pipeline, true, own.or(model).as_ref())?;
                 Some(part.ok_or_else(|| {
                     Error::broken(format!("parts: {name}: {}, nothing that can be one", place.contents()))
                 })?)

@@ -48,9 +48,11 @@ pub fn read(field: &str, input: &InputImage, backdrop: Backdrop) -> Result<Pixel
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_MEMORY);
     reader.limits(limits);
-    let failed = |error: ImageError| match error {
-        ImageError::Limits(_) => refuse(format!("too large, at most {MAX_SIDE} pixels a side are possible")),
-        other => refuse(format!("the file cannot be read: {other}")),
+    let failed = |error: ImageError| {
+        if matches!(error, ImageError::Limits(_)) {
+            return refuse(format!("too large, at most {MAX_SIDE} pixels a side are possible"));
+        }
+        refuse(format!("the file cannot be read: {error}"))
     };
     let mut decoder = reader.into_decoder().map_err(failed)?;
     let (width, height) = decoder.dimensions();

@@ -92,7 +92,7 @@ mod tests {
         ];
         for ((width, height), (x1, y1, x2, y2), size, padding, (left, top, right, bottom)) in cases {
             let is_white = |x, y| (x1..x2).contains(&x) && (y1..y2).contains(&y);
-            let rgb = (0..height).flat_map(|y| (0..width).flat_map(move |x| [if is_white(x, y) { 1 } else { 0 }; 3]));
+            let rgb = (0..height).flat_map(|y| (0..width).flat_map(move |x| [u8::from(is_white(x, y)); 3]));
             let mask = Pixels { width, height, rgb: rgb.collect() };
             assert_eq!(Region::around(&mask, size, padding), Some(Region { left, top, right, bottom }));
         }

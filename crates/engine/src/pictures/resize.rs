@@ -151,7 +151,12 @@ impl Share {
 }
 
 /// How each of `count` pixels is made of the `size` that lie from `begin` to `end`.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as in C, on small numbers")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "as in C, on small numbers"
+)]
 fn shares(size: u32, (begin, end): (u32, u32), count: u32, filter: Filter) -> Vec<Share> {
     let scale = f64::from(end - begin) / f64::from(count);
     let stretch = scale.max(1.0);

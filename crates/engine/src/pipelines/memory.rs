@@ -40,7 +40,7 @@ pub fn clip(config: &ClipConfig, texts: u32, kind: Kind) -> Working {
 }
 
 /// What a step takes on latents of this height and width; twice where guidance is computed.
-pub fn unet(config: &UNetConfig, (height, width): (i64, i64), guided: bool, kind: Kind) -> Working {
+pub fn unet(config: &UNetConfig, (height, width): (i64, i64), guided: bool, (device, kind): (Device, Kind)) -> Working {
     let mut pixels = height * width;
     let mut skips = pixels * config.first_channels;
     let mut widest = 0;
@@ -48,8 +48,8 @@ pub fn unet(config: &UNetConfig, (height, width): (i64, i64), guided: bool, kind
         let resnets = i64::try_from(block.resnets).unwrap_or(i64::MAX);
         skips = skips.saturating_add(pixels.saturating_mul(block.channels).saturating_mul(resnets));
         // On the way up the block's input stands beside what was kept; a gated feed-forward layer is eight times as
-        // wide as its block, and four times what comes out of the gate.
-        let widths = if block.attention.is_some() { 20 } else { 10 };
+        // wide as its block, and four times what comes out of the gate. The numbers are what was measured on a CPU.
+        let widths = if block.attention.is_some() { 30 } else { 15 };
         widest = widest.max(pixels.saturating_mul(block.channels).saturating_mul(widths));
         if block.resamples {
             pixels = (pixels + 3) / 4;
@@ -57,14 +57,14 @@ pub fn unet(config: &UNetConfig, (height, width): (i64, i64), guided: bool, kind
         }
     }
     let batch = if guided { 2 } else { 1 };
-    Working::each(bytes(skips.saturating_add(widest), kind).saturating_mul(batch))
+    Working::each(bytes(skips.saturating_add(widest), computed_in(device, kind)).saturating_mul(batch))
 }
 
 /// What a step takes on so many patches of a picture and tokens of a text: queries, keys, values and the feed-forward
 /// layer's input come out of one matrix and go into another together, beside the states and what they are turned into.
-pub fn flux(config: &FluxConfig, patches: i64, tokens: i64, kind: Kind) -> Working {
+pub fn flux(config: &FluxConfig, (patches, tokens): (i64, i64), (device, kind): (Device, Kind)) -> Working {
     let states = (patches.saturating_add(tokens)).saturating_mul(config.width());
-    Working::each(bytes(states.saturating_mul(20), kind))
+    Working::each(bytes(states.saturating_mul(28), computed_in(device, kind)))
 }
 
 /// What decoding a picture takes, whole and in tiles.
@@ -89,6 +89,11 @@ fn vae_pixels(vae: &VaeConfig, pixels: u64, device: Device, kind: Kind) -> u64 {
     let widths = vae.block_channels.iter().rev().take(2).sum::<i64>().unsigned_abs();
     let held = if device == Device::Cpu { HELD_ON_CPU } else { HELD_ON_GPU };
     pixels.saturating_mul(widths).saturating_mul(held).saturating_mul(kind.elt_size_in_bytes() as u64)
+}
+
+/// A processor sums up halves in single precision, and keeps both.
+fn computed_in(device: Device, kind: Kind) -> Kind {
+    if device == Device::Cpu { Kind::Float } else { kind }
 }
 
 fn bytes(elements: i64, kind: Kind) -> u64 {
@@ -127,12 +132,12 @@ mod tests {
     #[test]
     fn a_step_grows_with_size_guidance_and_numbers() {
         let config = UNetConfig::read("unet", &object(&json!({ "cross_attention_dim": 768 }))).unwrap();
-        let needs = |side, guided, kind| unet(&config, (side, side), guided, kind).of(1);
+        let needs = |side, guided, kind| unet(&config, (side, side), guided, (Device::Cuda(0), kind)).of(1);
         let small = needs(64, false, Kind::Float);
-        assert!((200 << 20..400 << 20).contains(&needs(64, true, Kind::Float)), "{}", needs(64, true, Kind::Float));
+        assert!((200 << 20..600 << 20).contains(&needs(64, true, Kind::Float)), "{}", needs(64, true, Kind::Float));
         assert_eq!(needs(64, true, Kind::Float), 2 * small);
         assert_eq!(needs(64, false, Kind::BFloat16), small / 2);
         assert!(needs(128, false, Kind::Float) >= 4 * small - 4096);
-        assert_eq!(unet(&config, (64, 64), false, Kind::Float).of(3), 3 * small);
+        assert_eq!(unet(&config, (64, 64), false, (Device::Cpu, Kind::BFloat16)).of(3), 3 * small);
     }
 }

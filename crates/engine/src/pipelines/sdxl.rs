@@ -84,10 +84,9 @@ impl Family for Sdxl {
     fn sizes(&self, request: &Request) -> Option<[Vec<f64>; 2]> {
         let (height, width) = (f64::from(request.height), f64::from(request.width));
         let numbers = vec![height, width, 0.0, 0.0];
-        Some(match self.is_scored {
-            false => [[numbers.clone(), vec![height, width]].concat(), [numbers, vec![height, width]].concat()],
-            true => SCORES.map(|score| [numbers.clone(), vec![score]].concat()),
-        })
+        let last =
+            if self.is_scored { SCORES.map(|score| vec![score]) } else { [vec![height, width], vec![height, width]] };
+        Some(last.map(|last| [numbers.clone(), last].concat()))
     }
 
     /// diffusers' pipeline for inpainting does not heed mean and deviation when it encodes, the others do.

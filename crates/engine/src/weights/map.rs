@@ -119,10 +119,10 @@ impl WeightMap {
         self.taken.borrow_mut().insert(name.to_owned());
         let read = |kind| weight::read(map, tensor, kind, self.device);
         let weight = match self.patches.as_ref().filter(|patches| patches.touch(name)) {
-            None if as_stored => match weight::kind_of(&tensor.info)? {
-                stored @ (Kind::Half | Kind::BFloat16) => read(stored),
-                _ => read(self.kind),
-            },
+            None if as_stored => {
+                let stored = weight::kind_of(&tensor.info)?;
+                read(if matches!(stored, Kind::Half | Kind::BFloat16) { stored } else { self.kind })
+            }
             None => read(self.kind),
             // In single precision, and rounded once.
             Some(patches) => read(Kind::Float)

@@ -244,7 +244,7 @@ impl Fixture {
             };
             for image in 0..run.seeds.len() {
                 let theirs = |i: usize| self.expected.get(&format!("{}.{image}.latents.{i}", run.name));
-                let steps = (0..).take_while(|&i| theirs(i).is_some()).count();
+                let steps = (0..=run.steps as usize).take_while(|&i| theirs(i).is_some()).count();
                 assert!(steps > 0 && ours(image, format!("step_{steps}")).is_none(), "steps of {}", run.name);
                 for i in 0..steps {
                     let packed = packed(ours(image, format!("step_{i}")).unwrap());

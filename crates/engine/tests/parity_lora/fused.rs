@@ -2,6 +2,8 @@
 //!
 //! `docs/ADAPTERS.md` says which spelling is which; `tools/parity/loras.py` writes the fixtures.
 
+#![expect(clippy::indexing_slicing, reason = "a failing test may panic")]
+
 use std::collections::BTreeMap;
 
 use crate::support::{Case, Recorder, cases, difference, fixtures, pipeline, plain, read, request, set, tensors};

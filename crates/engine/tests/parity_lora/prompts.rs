@@ -2,6 +2,8 @@
 //!
 //! `docs/PROMPTS.md` has the rules; `tools/parity/prompts.py` writes the fixture.
 
+#![expect(clippy::expect_used, reason = "a failing test may panic")]
+
 use crate::support::{Recorder, difference, fixtures, pipeline, read, request};
 use easel_engine::pipelines::Request;
 use easel_engine::pool::Pool;

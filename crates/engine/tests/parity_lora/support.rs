@@ -1,7 +1,7 @@
 //! The adapter fixtures: `cases.json`, the files that it names, and the models that they are put on. `tools/parity/loras.py`
 //! writes them and says what each tensor is.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failing test may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

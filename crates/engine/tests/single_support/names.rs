@@ -112,7 +112,7 @@ pub fn unet(config: &UNetConfig) -> Names {
     list.0
 }
 
-/// Both halves, with both convolutions between where the config has the second.
+/// Both halves, and the convolutions between that the config has.
 pub fn vae(config: &VaeConfig) -> Names {
     let mut list = List(Vec::new());
     let latents = config.latent_channels;
@@ -133,7 +133,7 @@ pub fn vae(config: &VaeConfig) -> Names {
     let levels = config.block_channels.len();
     let mut width = outer;
     for (i, &channels) in config.block_channels.iter().rev().enumerate() {
-        for j in 0..config.resnets - 1 {
+        for j in 0..config.resnets {
             list.resnet(&format!("encoder.down_blocks.{i}.resnets.{j}"), width, channels, None);
             width = channels;
         }
@@ -148,7 +148,7 @@ pub fn vae(config: &VaeConfig) -> Names {
     middle(&mut list, "decoder");
     let mut width = inner;
     for (i, &channels) in config.block_channels.iter().enumerate() {
-        for j in 0..config.resnets {
+        for j in 0..=config.resnets {
             list.resnet(&format!("decoder.up_blocks.{i}.resnets.{j}"), width, channels, None);
             width = channels;
         }
@@ -158,8 +158,10 @@ pub fn vae(config: &VaeConfig) -> Names {
     }
     list.norm("decoder.conv_norm_out", width);
     list.layer("decoder.conv_out", &[config.out_channels, width, 3, 3]);
-    if config.post_quant_conv {
+    if config.quant_conv {
         list.layer("quant_conv", &[latents * 2, latents * 2, 1, 1]);
+    }
+    if config.post_quant_conv {
         list.layer("post_quant_conv", &[latents, latents, 1, 1]);
     }
     list.0

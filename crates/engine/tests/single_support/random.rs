@@ -62,6 +62,7 @@ fn vae(dice: &mut Dice, latents: u64) -> VaeConfig {
         "block_out_channels": widths, "up_block_types": vec!["UpDecoderBlock2D"; levels], "latent_channels": latents,
         "layers_per_block": dice.between(1, 3), "norm_num_groups": groups, "use_post_quant_conv": !is_flux,
         "mid_block_add_attention": dice.flip(), "scaling_factor": scaling,
+        "use_quant_conv": !is_flux, "sample_size": if is_flux { 1024 } else { 512 },
     }));
     if is_flux {
         config.insert("shift_factor".to_owned(), json!(0.1159));

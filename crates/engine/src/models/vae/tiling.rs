@@ -132,8 +132,7 @@ fn fade(before: &Tensor, after: &Tensor, axis: i64, length: i64) -> Result<Tenso
     let new = Tensor::f_arange(length, (Kind::Double, Device::Cpu))?.f_div_scalar(length as f64)?;
     let old = new.f_neg()?.f_add_scalar(1.0)?;
     let [old, new] = [old, new].map(|share| {
-        let share = share.f_to_device_(after.device(), after.f_kind()?, false, false)?;
-        Ok::<_, crate::Error>(share.f_view(shape)?)
+        Ok::<_, crate::Error>(share.f_to_device_(after.device(), after.f_kind()?, false, false)?.f_view(shape)?)
     });
     let (old, new) = (old?, new?);
     let begin = after.f_narrow(axis, 0, length)?;

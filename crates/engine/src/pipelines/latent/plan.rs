@@ -58,7 +58,7 @@ impl LatentModel {
             phases.push(Phase { kind: PhaseKind::EncodePicture, needs, working, tiled });
         }
         let size = latent_size(width, height, self.vae.scale_factor())?;
-        let working = memory::unet(&self.unet, size, self.guides(request), kind);
+        let working = memory::unet(&self.unet, size, self.guides(request), (self.device, kind));
         let needs =
             vec![pool.need::<UNet>(&adapters.patched(self.parts.needed("unet", "UNet2DConditionModel")?), kind)?];
         phases.push(Phase { kind: PhaseKind::Denoise, needs, working, tiled: None });
