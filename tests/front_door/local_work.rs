@@ -217,3 +217,16 @@ async fn schedulers_are_asked_for_by_the_names_people_know() {
     assert_eq!(refused.status, 422);
     assert!(refused.body.to_string().contains("DPM++ 2M"), "{}", refused.body);
 }
+
+#[tokio::test]
+async fn what_does_not_fit_into_memory_is_refused_before_it_is_begun() {
+    let Some(engine) = engine() else { return not_run("the memory of the local engine") };
+    let house = House::new(&engine, "memory = { cpu = \"24 MiB\" }").await;
+    let refused = house.ask("sd", &json!({ "size": "2048x2048" })).await;
+    assert_eq!((refused.status, refused.body["code"].as_str().unwrap()), (507, "out_of_memory"), "{}", refused.body);
+    assert!(refused.body["detail"].as_str().unwrap().contains("2048x2048"), "{}", refused.body);
+    assert!(!refused.body["hint"].as_str().unwrap().is_empty());
+    assert_eq!(refused.attempts(), ["local failed out_of_memory 1"]);
+    // The engine lives, and what fits is made.
+    house.picture("sd", &json!({})).await;
+}

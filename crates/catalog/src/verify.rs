@@ -6,23 +6,35 @@ use crate::{Component, DiffusersFolder, Error, Result};
 
 /// What a pipeline has to have, and what it uses when its index names it.
 struct Parts {
-    class: &'static str,
+    classes: [&'static str; 3],
     needed: &'static [&'static str],
     used: &'static [&'static str],
 }
 
 /// The pipelines that are known; of another one, everything that its index names is checked.
-const PIPELINES: &[Parts] = &[Parts {
-    class: "StableDiffusionXLPipeline",
-    needed: &["text_encoder_2", "tokenizer_2", "unet", "vae", "scheduler"],
-    used: &["text_encoder", "tokenizer"],
-}];
+const PIPELINES: [Parts; 3] = [
+    Parts {
+        classes: ["StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"],
+        needed: &["text_encoder_2", "tokenizer_2", "unet", "vae", "scheduler"],
+        used: &["text_encoder", "tokenizer"],
+    },
+    Parts {
+        classes: ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"],
+        needed: &["text_encoder", "tokenizer", "unet", "vae", "scheduler"],
+        used: &[],
+    },
+    Parts {
+        classes: ["FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"],
+        needed: &["text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "transformer", "vae", "scheduler"],
+        used: &[],
+    },
+];
 
 /// Checks that everything the pipeline needs is there: configs can be read, tokenizer files exist, and every weights
 /// file has a sound header and all its bytes.
 pub fn verify(folder: &DiffusersFolder) -> Result<()> {
     let class = folder.class_name();
-    let parts = PIPELINES.iter().find(|parts| parts.class == class);
+    let parts = PIPELINES.iter().find(|parts| parts.classes.contains(&class));
     for name in parts.map_or(&[][..], |parts| parts.needed) {
         if folder.component(name).is_none() {
             let reason = format!("model_index.json does not name `{name}`, which {class} needs");

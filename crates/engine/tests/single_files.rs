@@ -12,12 +12,14 @@ mod single_support;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use easel_engine::config::UNetConfig;
+use easel_engine::config::{UNetConfig, VaeConfig};
+use easel_engine::models::VaeDecoder;
+use easel_engine::models::vae::decoder_part;
 use easel_engine::parts::{Form, ModelParts, Part};
-use easel_engine::pipelines::{Observer, Pipeline, Request, Sdxl};
+use easel_engine::pipelines::{Observer, Pipeline, Request, Sdxl, unit_noise};
 use easel_engine::pool::Pool;
 use easel_engine_protocol::{Dtype, ModelSource, PipelineKind};
-use tch::Device;
+use tch::{Device, Kind};
 use tempfile::TempDir;
 
 use single_support::{Dice, Tensors, differences, inverse, open, read, write};
@@ -180,6 +182,65 @@ fn parts_before_path_before_base() {
     source.parts.insert("vae".to_owned(), folder("base").join("vae"));
     let vae = open(&source);
     assert_eq!(differences(vae.part("vae").unwrap(), model.part("vae").unwrap()), Vec::<String>::new());
+}
+
+/// What no shape tells of a bare network, the model says of its own: it is the same network, and held once.
+#[test]
+fn a_bare_part_is_what_it_stands_in_for() {
+    let dir = TempDir::new().unwrap();
+    let bare = dir.path().join("bare.safetensors");
+    for (name, pipeline) in [("base", PipelineKind::Sdxl), ("plain-vae", PipelineKind::Sdxl), ("sd", PipelineKind::Sd)]
+    {
+        let model = ModelSource::whole(folder(name), pipeline);
+        let theirs = open(&model);
+        let vae = &theirs.part("vae").unwrap().config;
+        // From the widths of these two more groups would be guessed than they have.
+        assert!(name == "sd" || vae["norm_num_groups"] != vae["block_out_channels"][0], "{name}");
+        // On the model itself, and on another one, whose VAE is of other widths, with the model as its base.
+        let other = ModelSource { base: Some(folder(name)), ..ModelSource::whole(folder(OTHER), PipelineKind::Sdxl) };
+        for part in &theirs.parts {
+            let both = pipeline == PipelineKind::Sdxl && part.name == "vae";
+            let bases = if both { vec![model.clone(), other.clone()] } else { vec![model.clone()] };
+            let own = read(&folder(name).join(&part.name));
+            let mut files = vec![own.clone()];
+            if part.name == "vae" {
+                files.push(inverse::sgm_vae(&own, ""));
+                files.push(inverse::sgm_vae(&own, "first_stage_model."));
+            }
+            for (tensors, base) in files.iter().flat_map(|tensors| bases.iter().map(move |base| (tensors, base))) {
+                write(&bare, tensors);
+                let mut source = base.clone();
+                source.parts.insert(part.name.clone(), bare.clone());
+                let ours = open(&source);
+                let twin = ours.part(&part.name).unwrap();
+                assert!(twin.files().contains(&bare), "{name}: {}", part.name);
+                assert_eq!((&twin.class, &twin.config), (&part.class, &part.config), "{name}: {}", part.name);
+                if part.name == "vae" {
+                    assert_decodes_as(twin, part);
+                }
+            }
+        }
+    }
+}
+
+const OTHER: &str = "four-levels-conv";
+
+/// One decoder for both, and each by itself makes the same picture.
+fn assert_decodes_as(ours: &Part, theirs: &Part) {
+    let _no_grad = tch::no_grad_guard();
+    tch::set_num_threads(1);
+    let [ours, theirs] = [ours, theirs].map(decoder_part);
+    let decoded = |part: &Part, pool: &Pool| {
+        let decoder = pool.lease::<VaeDecoder>(part, Kind::Float).unwrap();
+        let channels = VaeConfig::read("vae", &part.config).unwrap().latent_channels;
+        let latents = unit_noise(7, &[1, channels, 8, 8]).unwrap();
+        decoder.decode(&latents, None, &mut || Ok(())).unwrap()
+    };
+    let (pool, alone) = (Pool::new(Device::Cpu), Pool::new(Device::Cpu));
+    let first = decoded(&theirs, &pool);
+    assert!(decoded(&ours, &pool).equal(&first));
+    assert_eq!(pool.components().len(), 1, "one network, however it was named");
+    assert!(decoded(&ours, &alone).equal(&first));
 }
 
 #[test]

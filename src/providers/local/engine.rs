@@ -59,6 +59,11 @@ impl Engine {
         if let Some(threads) = launch.threads {
             command.arg("--threads").arg(threads.to_string());
         }
+        for (device, bytes) in &launch.memory {
+            command.arg("--memory").arg(format!("{device}={bytes}"));
+        }
+        command.arg("--max-batch").arg(launch.max_batch.to_string());
+        command.arg("--cache").arg(launch.data_dir.join("engine"));
         // The engine would set it by itself, and begin anew for it: that is a quarter of a second until it is ready.
         let (name, value) = OPENMP_SPINS;
         command.env_clear().env(name, value).envs(environment::inherited());

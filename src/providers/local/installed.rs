@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use easel_catalog::{DiffusersFolder, Lookup, TensorFile, find_model, verify};
+use easel_catalog::identify::{Confidence, Family};
+use easel_catalog::{DiffusersFolder, Identity, Lookup, TensorFile, find_model, identify_file, verify};
 use easel_engine_protocol::{ModelSource, PipelineKind};
 use serde_json::Value;
 
@@ -64,6 +65,9 @@ pub(super) fn look(config: &ModelConfig, library: &Library<'_>) -> Result<Found,
             Err(error) => return Err((key, error.to_string())),
         }
     }
+    if let Some(found) = places.get("source").and_then(|path| unfit(path, config)) {
+        return Ok(found);
+    }
     let digest = digest::of(places.iter().map(|(key, path)| (key.as_str(), path.as_path())));
     let size = places.get("source").map_or(FALLBACK, |path| own_size(path, config.pipeline));
     let mut take = |key: &str| places.remove(key);
@@ -75,6 +79,36 @@ pub(super) fn look(config: &ModelConfig, library: &Library<'_>) -> Result<Found,
         parts: config.parts.keys().filter_map(|name| Some((name.clone(), take(&format!("parts.{name}"))?))).collect(),
     };
     Ok(Found::Here(Here { source, size, digest }))
+}
+
+/// The answer where a single file is certainly something else than its pipeline drives, or lacks what nobody supplies.
+/// What the catalogue is not certain of is the engine's to say.
+fn unfit(path: &Path, config: &ModelConfig) -> Option<Found> {
+    let file = path.is_file().then(|| TensorFile::open(path).ok()).flatten()?;
+    let Identity { kind, family, missing, confidence, .. } = identify_file(&file);
+    let (family, source) = (family.filter(|_| confidence == Confidence::Certain)?, &config.source);
+    if !drives(config.pipeline, family) {
+        return Some(Found::Absent {
+            detail: format!("{source} is of the family {family} ({kind}), which its pipeline does not drive"),
+            remedy: "name the pipeline of its family, or another file".to_owned(),
+        });
+    }
+    let lacks: Vec<String> = missing.into_iter().filter(|name| !config.parts.contains_key(name)).collect();
+    if lacks.is_empty() || config.base.is_some() {
+        return None;
+    }
+    Some(Found::Absent {
+        detail: format!("{source} has no {}", lacks.join(", no ")),
+        remedy: "name a whole model of its family as `base`, or what it lacks in `parts`".to_owned(),
+    })
+}
+
+fn drives(pipeline: PipelineKind, family: Family) -> bool {
+    match pipeline {
+        PipelineKind::Sdxl => matches!(family, Family::Sdxl | Family::SdxlRefiner),
+        PipelineKind::Sd => matches!(family, Family::Sd1 | Family::Sd2),
+        PipelineKind::Flux => family == Family::Flux1,
+    }
 }
 
 /// Whether what lies there is whole as far as headers tell.

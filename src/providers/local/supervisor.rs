@@ -29,6 +29,10 @@ pub(super) struct Launch {
     pub device: Option<String>,
     /// `--threads`.
     pub threads: Option<NonZeroU16>,
+    /// `--memory`: bytes by device.
+    pub memory: Vec<(String, u64)>,
+    /// `--max-batch`.
+    pub max_batch: NonZeroU16,
     /// How long it may take until it takes jobs.
     pub ready_timeout: Duration,
 }

@@ -93,19 +93,20 @@ impl<'a> Places<'a> {
         let (names, _) = folder::used(pipeline);
         let mut parts = Vec::new();
         for &name in names {
-            let model = match &self.base {
-                Some(base) => base.part(name, pipeline, false, None)?,
-                None => None,
+            let model: Vec<Part> = match &self.base {
+                Some(base) => base.part(name, pipeline, false, &[])?.into_iter().collect(),
+                None => Vec::new(),
             };
             let found = if let Some(place) = self.parts.get(name) {
                 // What stands in the same place of the model may be broken, or not be there; then it tells nothing.
-                let own = self.path.part(name, pipeline, false, model.as_ref()).ok().flatten();
-                let part = place.part(name, pipeline, true, own.or(model).as_ref())?;
+                let own = self.path.part(name, pipeline, false, &model).ok().flatten();
+                let known: Vec<Part> = own.into_iter().chain(model).collect();
+                let part = place.part(name, pipeline, true, &known)?;
                 Some(part.ok_or_else(|| {
                     Error::broken(format!("parts: {name}: {}, nothing that can be one", place.contents()))
                 })?)
             } else {
-                self.path.part(name, pipeline, false, model.as_ref())?.or(model)
+                self.path.part(name, pipeline, false, &model)?.or(model.into_iter().next())
             };
             parts.extend(found);
         }
@@ -145,7 +146,7 @@ impl<'a> Places<'a> {
     /// Whether FLUX is told of the guidance, as dev and its kin are.
     fn is_guided(&self) -> Result<bool> {
         let pipeline = self.source.pipeline;
-        let part = self.path.part("transformer", pipeline, false, None)?;
+        let part = self.path.part("transformer", pipeline, false, &[])?;
         let config = part.map(|part| part.config).unwrap_or_default();
         Ok(config.get("guidance_embeds").and_then(Value::as_bool).unwrap_or(false))
     }

@@ -37,7 +37,7 @@ impl Place {
     }
 
     /// The network called `name` in `pipeline`, if it is here; see [`SingleFile::part`].
-    pub fn part(&self, name: &str, pipeline: PipelineKind, alone: bool, model: Option<&Part>) -> Result<Option<Part>> {
+    pub fn part(&self, name: &str, pipeline: PipelineKind, alone: bool, models: &[Part]) -> Result<Option<Part>> {
         match self {
             Self::Pipeline(folder) => folder.component(name).map(folder::part).transpose(),
             Self::Component(component) => {
@@ -45,7 +45,7 @@ impl Place {
                 let named = Component { name: name.to_owned(), ..component.clone() };
                 fits.then(|| folder::part(&named)).transpose()
             }
-            Self::File(file) => file.part(name, pipeline, alone, model),
+            Self::File(file) => file.part(name, pipeline, alone, models),
         }
     }
 

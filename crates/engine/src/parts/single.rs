@@ -48,9 +48,9 @@ impl SingleFile {
         Some(if labels { PipelineKind::Sdxl } else { PipelineKind::Sd })
     }
 
-    /// The network called `name` in `pipeline`, if it is in the file. `model` is that of another model of the kind, whose
-    /// config says what no shape does where both have the same shapes. `alone`: the file was named for this network.
-    pub fn part(&self, name: &str, pipeline: PipelineKind, alone: bool, model: Option<&Part>) -> Result<Option<Part>> {
+    /// The network called `name` in `pipeline`, if it is in the file. `models` are those of other models of the kind: the
+    /// config of the first with the same shapes says what no shape does. `alone`: the file was named for this network.
+    pub fn part(&self, name: &str, pipeline: PipelineKind, alone: bool, models: &[Part]) -> Result<Option<Part>> {
         let Some(section) = self.section(name, pipeline, alone) else {
             return Ok(None);
         };
@@ -58,7 +58,7 @@ impl SingleFile {
         let class = class_of(section, name, pipeline);
         let names = keymap::shapes(&plan, &self.shapes);
         let mut part = Part::new(name, class, Map::new(), self.tensors(plan));
-        let known = model.filter(|model| model.class == class).and_then(|model| same_network(&names, model));
+        let known = models.iter().filter(|model| model.class == class).find_map(|model| same_network(&names, model));
         part.config = match known {
             Some(config) => config,
             None => self.config(section, name, pipeline, &names)?,

@@ -98,36 +98,48 @@ impl Pixels {
         out
     }
 
-    /// `width` pixels of what lies between two columns, `height` of what lies between two rows. Across first, then down, with
-    /// bytes between the two.
+    /// `width` pixels of what lies between two columns, `height` of what lies between two rows: one after the other, with bytes
+    /// between the two.
     fn resampled(
         &self,
         (width, columns): (u32, (u32, u32)),
         (height, rows): (u32, (u32, u32)),
         filter: Filter,
     ) -> Self {
-        let mut picture = self.clone();
-        if width != self.width || columns != (0, self.width) {
-            let shares = shares(self.width, columns, width, filter);
-            let rgb = self.rgb.chunks_exact((3 * self.width as usize).max(1)).flat_map(|row| {
-                shares
-                    .iter()
-                    .flat_map(|share| share.sum(row.get(3 * share.first..).unwrap_or_default().as_chunks().0.iter()))
-            });
-            picture = Self { width, height: self.height, rgb: rgb.collect() };
+        // Pillow 13 goes down first where that saves most; found by trying, and so for whole pictures.
+        let less = |from: u32, to: u32| i64::from(from) - i64::from(to);
+        if height < self.height && less(self.height, height) > 2 * less(self.width, width) {
+            self.resampled_down(height, rows, filter).resampled_across(width, columns, filter)
+        } else {
+            self.resampled_across(width, columns, filter).resampled_down(height, rows, filter)
         }
-        if height != self.height || rows != (0, self.height) {
-            let shares = shares(self.height, rows, height, filter);
-            let stride = 3 * picture.width as usize;
-            let rgb = shares.iter().flat_map(|share| {
-                let above = picture.rgb.get(share.first * stride..).unwrap_or_default();
-                (0..stride / 3).flat_map(move |x| {
-                    share.sum(above.chunks_exact(stride).map_while(move |row| row.get(3 * x..)?.first_chunk()))
-                })
-            });
-            picture = Self { width: picture.width, height, rgb: rgb.collect() };
+    }
+
+    fn resampled_across(&self, width: u32, columns: (u32, u32), filter: Filter) -> Self {
+        if width == self.width && columns == (0, self.width) {
+            return self.clone();
         }
-        picture
+        let shares = shares(self.width, columns, width, filter);
+        let rgb = self.rgb.chunks_exact((3 * self.width as usize).max(1)).flat_map(|row| {
+            let from = |share: &Share| row.get(3 * share.first..).unwrap_or_default();
+            shares.iter().flat_map(move |share| share.sum(from(share).as_chunks().0.iter()))
+        });
+        Self { width, height: self.height, rgb: rgb.collect() }
+    }
+
+    fn resampled_down(&self, height: u32, rows: (u32, u32), filter: Filter) -> Self {
+        if height == self.height && rows == (0, self.height) {
+            return self.clone();
+        }
+        let shares = shares(self.height, rows, height, filter);
+        let stride = 3 * self.width as usize;
+        let rgb = shares.iter().flat_map(|share| {
+            let above = self.rgb.get(share.first * stride..).unwrap_or_default();
+            (0..stride / 3).flat_map(move |x| {
+                share.sum(above.chunks_exact(stride).map_while(move |row| row.get(3 * x..)?.first_chunk()))
+            })
+        });
+        Self { width: self.width, height, rgb: rgb.collect() }
     }
 }
 
@@ -200,7 +212,7 @@ mod tests {
         154, 1, 173, 33, 158, 181, 156, 246, 161, 94, 246, 241,
     ];
 
-    // What Pillow 12 makes of it through diffusers' image processor.
+    // What Pillow 13 makes of it through diffusers' image processor.
     #[rustfmt::skip]
     const DEFAULT_3_7: [u8; 63] = [
         179, 150, 0, 181, 80, 176, 145, 132, 98, 150, 183, 42, 129, 87, 158, 85, 120, 79, 107, 212, 117, 61, 94, 138,
@@ -229,10 +241,14 @@ mod tests {
         142, 59, 150, 67, 135, 184, 111, 24, 183, 26, 163, 181,
     ];
 
+    /// A size to which Pillow 13 goes down first.
+    const DEFAULT_4_1: [u8; 12] = [132, 128, 106, 113, 104, 141, 108, 97, 169, 113, 131, 102];
+
     #[test]
     fn every_way_to_a_size_is_pillows_to_the_last_bit() {
         let source = Pixels { width: 5, height: 4, rgb: SOURCE.to_vec() };
         assert_eq!(source.resized(3, 7).rgb, DEFAULT_3_7);
+        assert_eq!(source.resized(4, 1).rgb, DEFAULT_4_1);
         assert_eq!(source.fitted(4, 9).rgb, FILL_4_9);
         assert_eq!(source.fitted(9, 4).rgb, FILL_9_4);
         assert_eq!(source.covering(2, 6).rgb, CROP_2_6);

@@ -34,6 +34,13 @@ pub struct Config {
     device: Option<String>,
     /// Processor threads; absent: the engine's own choice.
     threads: Option<NonZeroU16>,
+    /// How much memory models and pictures may take on each device, by its name: `{ cpu = "8 GiB" }`; absent: what is
+    /// free.
+    #[serde(default)]
+    memory: BTreeMap<String, MemorySize>,
+    /// Pictures of waiting requests for the same model, size, steps, scheduler and guidance that are computed together.
+    #[serde(default = "default_max_batch")]
+    max_batch: NonZeroU16,
     /// Number type to compute in; absent: fp32 on the processor and fp16 on a GPU.
     dtype: Option<Dtype>,
     /// How long the engine may take from its start until it takes jobs.
@@ -78,6 +85,8 @@ impl KindConfig for Config {
             data_dir: environment.data_dir.clone(),
             device: self.device.clone(),
             threads: self.threads,
+            memory: self.memory.into_iter().map(|(device, size)| (device, size.0)).collect(),
+            max_batch: self.max_batch,
             ready_timeout: self.ready_timeout,
         };
         Ok(Built::one(Local {
@@ -116,6 +125,33 @@ fn default_model(models: &[Model], named: Option<&str>) -> Result<Option<ModelKe
     };
     let installed = models.iter().filter(|model| model.installed == Installed::Yes);
     Ok(installed.min_by_key(place).map(|model| model.key.clone()))
+}
+
+/// Bytes, written as `"8 GiB"`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct MemorySize(u64);
+
+impl TryFrom<String> for MemorySize {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no size of memory: write it as \"8 GiB\" or \"500 MiB\"");
+        let (number, unit) = text.trim().split_at(text.trim().find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?);
+        let shift = match unit.trim_start() {
+            "MiB" => 20,
+            "GiB" => 30,
+            "TiB" => 40,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes > 0);
+        bytes.map(Self).ok_or_else(wrong)
+    }
+}
+
+fn default_max_batch() -> NonZeroU16 {
+    NonZeroU16::MIN
 }
 
 fn default_ready_timeout() -> Duration {

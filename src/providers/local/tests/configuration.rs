@@ -162,6 +162,8 @@ fn wrong_sections_are_told_with_their_key() {
         (model("parts", json!({ "vae": "file:../x" })), "models.m.parts.vae", "without `..`"),
         (model("options", json!({ "clip_skips": 1 })), "models.m.options.clip_skips", "the nearest is `clip_skip`"),
         (model("limits", json!({ "size_multiple": 12 })), "models.m.limits.size_multiple", "a multiple of 8"),
+        (json!({ "memory": { "cpu": "8 GB" }, "models": { "m": shapes() } }), "memory.cpu", "`8 GB` is no size"),
+        (json!({ "memory": { "cpu": "0 GiB" }, "models": { "m": shapes() } }), "memory.cpu", "`0 GiB` is no size"),
         (json!({ "ready_timeout": "soon", "models": { "m": shapes() } }), "ready_timeout", "`soon` is no duration"),
     ];
     for (config, at, what) in cases {
@@ -179,4 +181,51 @@ fn a_model_without_a_negative_prompt_says_so_and_has_none_by_default() {
     let capabilities = House::new().build(with(&model)).unwrap().capabilities();
     let model = &capabilities.models[0];
     assert_eq!((model.supports.negative_prompt, &model.defaults.negative_prompt), (Support::No, &None));
+}
+
+/// A file of these tensors, without their bytes.
+fn sparse(path: &std::path::Path, tensors: &[(&str, &[u64])]) {
+    let mut at = 0;
+    let header: serde_json::Map<_, _> = tensors
+        .iter()
+        .map(|(name, shape)| {
+            let (begin, end) = (at, at + 2 * shape.iter().product::<u64>());
+            at = end;
+            ((*name).to_owned(), json!({ "dtype": "F16", "shape": shape, "data_offsets": [begin, end] }))
+        })
+        .collect();
+    let header = serde_json::to_vec(&header).unwrap();
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(path, [&length[..], &header].concat()).unwrap();
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_len(8 + header.len() as u64 + at).unwrap();
+}
+
+#[test]
+fn a_file_of_another_family_or_without_its_other_half_is_not_offered() {
+    let house = House::new();
+    let unet: [(&str, &[u64]); 8] = [
+        ("conv_in.weight", &[320, 4, 3, 3]),
+        ("conv_out.weight", &[4, 320, 3, 3]),
+        ("time_embedding.linear_1.weight", &[1280, 320]),
+        ("mid_block.resnets.0.norm1.weight", &[1280]),
+        ("mid_block.attentions.0.transformer_blocks.9.attn2.to_k.weight", &[1280, 2048]),
+        ("add_embedding.linear_1.weight", &[1280, 2816]),
+        ("down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight", &[640, 2048]),
+        ("down_blocks.0.resnets.0.conv1.weight", &[320, 320, 3, 3]),
+    ];
+    sparse(&house.path("models/unet.safetensors"), &unet);
+    let told = |model: Value| {
+        let capabilities = house.build(with(&model)).unwrap().capabilities();
+        match &capabilities.models[0].installed {
+            Installed::Yes => String::new(),
+            Installed::No { detail, .. } => detail.clone(),
+        }
+    };
+    let file = "file:unet.safetensors";
+    let foreign = told(json!({ "pipeline": "sd", "source": file }));
+    assert!(foreign.contains("is of the family sdxl (unet), which its pipeline does not drive"), "{foreign}");
+    let half = told(json!({ "pipeline": "sdxl", "source": file }));
+    assert_eq!(half, "file:unet.safetensors has no vae, no text_encoder, no text_encoder_2");
+    assert_eq!(told(json!({ "pipeline": "sdxl", "source": file, "base": "file:shapes" })), "");
 }
