@@ -27,12 +27,12 @@ help:
 	@echo 'make test        formatting, lints, docs and every test at small counts'
 	@echo 'make test-long   the same suites at full counts; writes docs/test-long.md'
 	@echo 'make bench       measure, each number beside a floor or a peer'
-	@echo 'make bench-engine   of that, the engine beside diffusers; writes docs/benchmarks/engine.md'
+	@echo 'make bench-engine   of that, the engine beside diffusers; writes docs/benchmarks/engine.md (2.5 GB of models, once)'
 	@echo
 	@echo 'make fmt         format the code'
 	@echo 'make openapi     write openapi/easel.json anew from the handlers'
 	@echo 'make matrix      write docs/failure-matrix.md anew from what happens'
-	@echo 'make fixtures    make the parity fixtures anew with diffusers (1.7 GB of Python packages, once)'
+	@echo 'make fixtures    make the parity fixtures anew with diffusers (2 GB of Python packages, once)'
 	@echo 'make docs        the code as a book, in target/doc'
 	@echo 'make deny        licences and sources of every dependency'
 	@echo 'make docker      build the container images (needs Docker)'
@@ -62,14 +62,14 @@ test: tools
 test-long: tools
 	@$(PYTHON) tools/run_tests.py --level long --report docs/test-long.md
 
-# nginx and diffusers are the peers. What cannot be had here is named, and the rest is measured all the same.
+# nginx, LiteLLM, Portkey and diffusers are the peers. What cannot be had here is named, and the rest is measured all the same.
 bench: build
 	@$(PYTHON) tools/setup_test_env.py nginx >/dev/null || true
 	@export EASEL_BENCH_PEERS; EASEL_BENCH_PEERS="$$($(PYTHON) tools/setup_test_env.py peers || true)"; \
 	export EASEL_PARITY_PYTHON; EASEL_PARITY_PYTHON="$$($(PYTHON) tools/setup_test_env.py parity || true)"; \
 	$(with_libtorch) $(CARGO) bench --locked --workspace --bench '*'
 
-# Models of the families in small are made on first use, in ~/.cache/easel/bench-models (2.4 GB).
+# Models of the families in small are made on first use, in ~/.cache/easel/bench-models (2.5 GB).
 bench-engine: tools
 	@export EASEL_PARITY_PYTHON; EASEL_PARITY_PYTHON="$$($(PYTHON) tools/setup_test_env.py parity || true)"; \
 	$(with_libtorch) $(CARGO) bench --locked --package easel-engine --bench engine

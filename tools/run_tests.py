@@ -76,7 +76,7 @@ def environment(level: str, absent: list) -> dict:
         sys.exit(libtorch.returncode)
     env["LIBTORCH"] = libtorch.stdout.strip()
     pythons = {"test": ("EASEL_TEST_PYTHON", "a Python with the vendors' clients: their contract tests")}
-    if level == "long":  # 1.7 GB, so not for every change
+    if level == "long":  # 2 GB, so not for every change
         pythons["parity"] = ("EASEL_PARITY_PYTHON", "a Python with diffusers: parity on random configs")
     for name, (variable, what) in pythons.items():
         python = subprocess.run([sys.executable, "tools/setup_test_env.py", name], stdout=subprocess.PIPE, text=True,

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Install what tests and benches need beyond Rust, into the cache, and print where it is.
 
-usage: setup_test_env.py test      a Python and a Node with the vendors' own clients, and cargo-deny        (350 MB)
-       setup_test_env.py parity    a Python with torch for the CPU and diffusers: parity fixtures,
-                                   `make bench`, training the shipped model                            (1.7 GB)
+usage: setup_test_env.py test      a Python and a Node with the vendors' own clients, and cargo-deny        (400 MB)
+       setup_test_env.py parity    a Python with torch for the CPU, diffusers and peft: parity fixtures,
+                                   `make bench`, training the shipped model                            (2 GB)
        setup_test_env.py nginx     the floor that `make bench` measures the gateway beside
        setup_test_env.py peers     the peers that it measures it beside: LiteLLM, and Portkey with a Node  (1 GB)
 

@@ -1,5 +1,5 @@
-//! Diffusion on libtorch: opens a model folder, makes pictures from it, and serves both over a Unix socket.
-//! It knows no gateway and no provider.
+//! Diffusion on libtorch: opens models from folders and single files, makes pictures with them, and serves that over a Unix
+//! socket. It knows no gateway and no provider.
 
 pub mod adapters;
 pub mod cli;

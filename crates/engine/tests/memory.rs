@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
     reason = "helpers of tests may panic as tests do"
 )]
 
@@ -339,6 +340,36 @@ fn switching_between_models_that_share_parts_takes_nothing_that_stays() {
     assert_eq!(memory(&worker).used, 0);
     assert!(worker.status()[0].components.is_empty(), "what no model uses is forgotten");
     println!("report: {switches} switches, {grown} bytes of growth");
+}
+
+/// Through the worker, as waiting jobs come to it; the first runs alone, those that wait meanwhile together.
+#[test]
+fn jobs_that_are_put_together_give_the_pictures_of_each_alone() {
+    let path = fixture("two-levels-zero-snr");
+    let asked = |n: u64| GenerateJob { prompt: format!("a cat {n}"), seeds: vec![n, n + 9], ..job(&path) };
+    let pictures = |job: &mut easel_engine::worker::Job| {
+        let mut pictures = Vec::new();
+        while let Some(event) = job.blocking_next() {
+            match event {
+                Event::Image { png_base64, .. } => pictures.push(png_base64),
+                Event::Failed { error } => panic!("{error}"),
+                _ => {}
+            }
+        }
+        pictures
+    };
+    let alone = worker(None);
+    let settings = Settings { threads: Some(1), max_batch: 8, ..Settings::default() };
+    let open: Open = Arc::new(open_model);
+    let together = Worker::start_with(&[DeviceName::Cpu], &settings, &open).unwrap();
+    let submit = |worker: &Worker, n| worker.submit(asked(n), JobOptions::default()).unwrap();
+    let mut jobs: Vec<_> = (0..5).map(|n| submit(&together, n)).collect();
+    drop(jobs.remove(2));
+    for (n, job) in [0, 1, 3, 4].into_iter().zip(&mut jobs) {
+        let made = pictures(job);
+        assert_eq!(made.len(), 2);
+        assert!(made == pictures(&mut submit(&alone, n)), "job {n}");
+    }
 }
 
 #[test]

@@ -19,7 +19,8 @@ fn request(fixture: &Fixture, run: &str) -> Request {
 /// The sentence with which a request is refused as one that cannot be.
 fn refused(model: &Model, request: &Request) -> String {
     let made = model.generate(request, &mut Recorder::default()).map(|_| ());
-    let Err(error) = made else { panic!("it was not refused") };
+    assert!(made.is_err(), "it was not refused");
+    let error = made.map_or_else(|error| error, |()| easel_engine::Error::internal("it was not refused"));
     assert_eq!(error.kind(), EngineErrorKind::InvalidRequest, "{error}");
     error.to_string()
 }

@@ -16,13 +16,13 @@ use easel_engine::config::{UNetConfig, VaeConfig};
 use easel_engine::models::VaeDecoder;
 use easel_engine::models::vae::decoder_part;
 use easel_engine::parts::{Form, ModelParts, Part};
-use easel_engine::pipelines::{Observer, Pipeline, Request, Sdxl, unit_noise};
+use easel_engine::pipelines::{Flux, Observer, Picture, Pipeline, Request, Sd, Sdxl, unit_noise};
 use easel_engine::pool::Pool;
 use easel_engine_protocol::{Dtype, ModelSource, PipelineKind};
 use tch::{Device, Kind};
 use tempfile::TempDir;
 
-use single_support::{Dice, Tensors, differences, inverse, open, read, write};
+use single_support::{Dice, Tensors, checkpoint, differences, inverse, open, read, write};
 
 const FIXTURES: [&str; 6] =
     ["base", "two-levels-zero-snr", "four-levels-conv", "scale-shift-quiet", "plain-vae", "asymmetric"];
@@ -58,9 +58,14 @@ impl Observer for Quiet {
     }
 }
 
-fn picture(source: &ModelSource) -> Vec<u8> {
+fn picture(source: &ModelSource) -> Picture {
     tch::set_num_threads(1);
-    let pipeline = Sdxl::open(open(source), Device::Cpu, Dtype::Fp32).unwrap();
+    let (parts, device) = (open(source), Device::Cpu);
+    let pipeline: Box<dyn Pipeline> = match source.pipeline {
+        PipelineKind::Sdxl => Box::new(Sdxl::open(parts, device, Dtype::Fp32).unwrap()),
+        PipelineKind::Sd => Box::new(Sd::open(parts, device, Dtype::Fp32).unwrap()),
+        PipelineKind::Flux => Box::new(Flux::open(parts, device, Dtype::Fp32).unwrap()),
+    };
     let request = Request {
         prompt: "a painting of a red squirrel".to_owned(),
         negative_prompt: Some("blurry dog".to_owned()),
@@ -71,7 +76,7 @@ fn picture(source: &ModelSource) -> Vec<u8> {
         height: 64,
         ..Request::default()
     };
-    pipeline.generate(&request, &Pool::new(Device::Cpu), &mut Quiet).unwrap().remove(0).rgb
+    pipeline.generate(&request, &Pool::new(device), &mut Quiet).unwrap().remove(0)
 }
 
 #[test]
@@ -114,8 +119,70 @@ fn a_file_and_its_folder_make_the_same_picture() {
         let path = dir.path().join(format!("{name}.safetensors"));
         write(&path, &sgm(&folder(name)));
         let theirs = picture(&ModelSource::whole(folder(name), PipelineKind::Sdxl));
-        assert_eq!(picture(&on_base(path, folder(name))), theirs, "{name}");
+        assert!(picture(&on_base(path, folder(name))) == theirs, "{name}");
     }
+}
+
+/// Stable Diffusion 1 as CompVis stores it, and FLUX as Black Forest Labs name it with its encoders in the same file; each
+/// as a checkpoint of `torch.save` too.
+#[test]
+fn files_of_other_families_make_the_pictures_of_their_folders() {
+    let dir = TempDir::new().unwrap();
+    let flux = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/flux").join(name).join("model");
+    let models = [
+        (folder("sd"), PipelineKind::Sd),
+        (flux("dev"), PipelineKind::Flux),
+        (flux("schnell"), PipelineKind::Flux),
+        (flux("single-stream"), PipelineKind::Flux),
+    ];
+    for (model, pipeline) in models {
+        let theirs = open(&ModelSource::whole(&model, pipeline));
+        let of = |part: &str| read(&model.join(part));
+        let mut tensors = Tensors::new();
+        if pipeline == PipelineKind::Sd {
+            let config = UNetConfig::read("unet", &theirs.part("unet").unwrap().config).unwrap();
+            tensors.extend(inverse::sgm_unet(&config, &of("unet"), "model.diffusion_model."));
+            tensors.extend(inverse::sgm_vae(&of("vae"), "first_stage_model."));
+            tensors.extend(inverse::clip(&of("text_encoder"), "cond_stage_model.transformer."));
+        } else {
+            tensors.extend(inverse::bfl(&of("transformer"), "model.diffusion_model."));
+            tensors.extend(inverse::sgm_vae(&of("vae"), "vae."));
+            tensors.extend(inverse::clip(&of("text_encoder"), "text_encoders.clip_l.transformer."));
+            let t5 = of("text_encoder_2").into_iter();
+            tensors.extend(t5.map(|(name, tensor)| (format!("text_encoders.t5xxl.transformer.{name}"), tensor)));
+        }
+        let expected = picture(&ModelSource::whole(&model, pipeline));
+        let files = ["model.safetensors", "model.ckpt"].map(|name| dir.path().join(name));
+        write(&files[0], &tensors);
+        checkpoint::write(&files[1], &tensors);
+        for file in files {
+            let source = ModelSource { base: Some(model.clone()), ..ModelSource::whole(&file, pipeline) };
+            let ours = open(&source);
+            for part in &theirs.parts {
+                let twin = ours.part(&part.name).unwrap();
+                assert!(twin.files().contains(&file), "{} comes from {}", part.name, file.display());
+                assert_eq!(differences(twin, part), Vec::<String>::new(), "{}: {}", model.display(), part.name);
+                assert_eq!(twin.config, part.config, "{}: {}", model.display(), part.name);
+            }
+            assert!(picture(&source) == expected, "{}: {}", model.display(), file.display());
+        }
+    }
+}
+
+/// The committed single file as `torch.save` would have written it: the same weights to the bit.
+#[test]
+fn a_checkpoint_is_its_safetensors_twin() {
+    let dir = TempDir::new().unwrap();
+    let name = "two-levels-zero-snr";
+    let twin = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/single").join(format!("{name}.safetensors"));
+    let path = dir.path().join("model.ckpt");
+    checkpoint::write(&path, &read(&twin));
+    let [ours, theirs] = [path, twin].map(|path| open(&on_base(path, folder(name))));
+    for part in &theirs.parts {
+        assert_eq!(differences(ours.part(&part.name).unwrap(), part), Vec::<String>::new(), "{}", part.name);
+        assert_eq!(ours.part(&part.name).unwrap().config, part.config);
+    }
+    assert_eq!(ours.warnings, theirs.warnings);
 }
 
 /// A UNet by itself, in whoever's names, on a base that has the rest.

@@ -2,7 +2,7 @@
 //! choice of attention kernels, and the memory of tensors on the CPU. One C++ file behind a safe face; it knows nothing
 //! of models.
 //!
-//! Beside the engine's mapped weights this is the only unsafe code of Easel, and all of it is in [`ffi`]'s callers: each
+//! Beside the engine's mapped weights this is the only unsafe code of Easel, and all of it is in the callers of `ffi`: each
 //! block says why it is sound. Everything works with libtorch's CPU half alone.
 
 mod attention;

@@ -42,7 +42,7 @@ pub fn small(root: &Path) -> Vec<Subject> {
         weighs: false,
     };
     vec![
-        subject("tiny SDXL, 64×64", "crates/engine/tests/fixtures/pipelines/base/model", 5.0, 64),
+        subject("tiny SDXL, 64×64", "crates/engine/tests/fixtures/pipelines/sdxl-edits/model", 5.0, 64),
         subject("`models/shapes`, 128×128", "models/shapes", 3.0, 128),
     ]
 }

@@ -91,8 +91,8 @@ pub(super) struct Generate {
     /// Where --image is repainted: white is, black stays.
     #[arg(long, value_name = "FILE", requires = "image")]
     pub(super) mask: Option<PathBuf>,
-    /// How far to go from --image, from 0 (not at all) to 1. When left out: 0.3 for SDXL, 0.8 for SD, and nearly or all of it
-    /// with a mask.
+    /// How far to go from --image, from 0 (not at all) to 1. When left out: 0.3 for SDXL, 0.8 for SD, 0.6 for
+    /// FLUX, and nearly or all of it with a mask (but for FLUX).
     #[arg(long, requires = "image")]
     pub(super) strength: Option<f64>,
     /// Compute only what the mask shows and so many pixels around it, as large as --width and --height.
@@ -111,17 +111,17 @@ pub(super) struct Generate {
     /// Leave out so many layers at the end of the text encoders, counted as in diffusers (one less than in other programs).
     #[arg(long)]
     pub(super) clip_skip: Option<u32>,
-    /// Width in pixels, a multiple of 8; the model's own when left out, or that of --image.
+    /// Width in pixels, a multiple of 8, of 16 for FLUX; the model's own when left out, or that of --image.
     #[arg(long)]
     pub(super) width: Option<u32>,
-    /// Height in pixels, a multiple of 8; the model's own when left out, or that of --image.
+    /// Height in pixels, a multiple of 8, of 16 for FLUX; the model's own when left out, or that of --image.
     #[arg(long)]
     pub(super) height: Option<u32>,
     /// Another scheduler: a class of diffusers (`EulerDiscreteScheduler`), or a JSON object of keys that replace those of
     /// `scheduler_config.json` (`{"timestep_spacing":"trailing"}`).
     #[arg(long, value_name = "NAME|JSON", value_parser = parse_scheduler)]
     pub(super) scheduler: Option<Scheduler>,
-    /// Number type to compute in; fp32 on the processor and fp16 on a GPU when left out.
+    /// Number type to compute in; when left out, fp32 on the processor, on a GPU fp16, or bf16 for FLUX.
     #[arg(long)]
     pub(super) dtype: Option<DtypeName>,
     /// `cpu` or `cuda:N`; the first GPU when left out, else the processor.

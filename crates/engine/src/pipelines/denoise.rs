@@ -32,7 +32,30 @@ impl Kept {
     }
 }
 
-/// The pictures that are computed together, for those who watch.
+/// Who is told about pictures that are computed together.
+pub trait Watch {
+    /// `tensor` of `(n, …)` has a picture in each row.
+    fn dump(&mut self, name: &str, tensor: &Tensor) -> Result<()>;
+
+    /// A step of all of them is done. `clean` estimates what they will be. An error ends the work.
+    fn step(&mut self, done: Done, clean: &mut Clean<'_>) -> Result<()>;
+}
+
+/// The clean latents as estimated after a step, `(n, …)`.
+pub type Clean<'a> = dyn FnMut() -> Result<Option<Tensor>> + 'a;
+
+/// How far pictures are.
+#[derive(Debug, Clone, Copy)]
+pub struct Done {
+    /// How many pictures.
+    pub pictures: i64,
+    /// The step, from 1.
+    pub step: usize,
+    /// Of so many.
+    pub steps: usize,
+}
+
+/// The pictures of a request that are computed together, for who watches it.
 pub struct Watched<'a> {
     /// Who watches.
     pub observer: &'a mut dyn Observer,
@@ -42,16 +65,16 @@ pub struct Watched<'a> {
     pub preview: Option<(&'a Preview, u32)>,
 }
 
-impl Watched<'_> {
-    /// `tensor` of `(n, …)` under the name of each picture.
-    pub fn dump(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
+impl Watch for Watched<'_> {
+    fn dump(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
         for (row, image) in (0..tensor.size().first().copied().unwrap_or_default()).zip(self.first..) {
             self.observer.dump(&dump_name(image, name), &tensor.f_narrow(0, row, 1)?);
         }
         Ok(())
     }
 
-    fn step(&mut self, pictures: i64, (step, steps): (usize, usize), sampler: &mut Sampler<'_>) -> Result<()> {
+    fn step(&mut self, done: Done, clean: &mut Clean<'_>) -> Result<()> {
+        let Done { pictures, step, steps } = done;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let images = self.first..self.first.saturating_add(u32::try_from(pictures).unwrap_or_default());
         for image in images.clone() {
@@ -63,7 +86,7 @@ impl Watched<'_> {
         if let Some((preview, every)) = self.preview
             && count(step) % every == 0
             && step < steps
-            && let Some(clean) = sampler.denoised()?
+            && let Some(clean) = clean()?
         {
             for (row, image) in (0..).zip(images) {
                 let picture = preview.of(&clean.f_narrow(0, row, 1)?)?;
@@ -81,7 +104,7 @@ pub fn denoise(
     noise: &mut Noise,
     predict: &mut Predict<'_>,
     kept: Option<&Kept>,
-    watched: &mut Watched<'_>,
+    watched: &mut dyn Watch,
 ) -> Result<Tensor> {
     let steps = sampler.len();
     let pictures = latents.size().first().copied().unwrap_or_default();
@@ -97,7 +120,7 @@ pub fn denoise(
         #[expect(clippy::cast_possible_truncation, reason = "timesteps are single precision")]
         let told = Tensor::f_from_slice(&[timestep as f32])?.f_expand([pictures], false)?;
         watched.dump(&format!("t_{i}"), &told)?;
-        watched.step(pictures, (i + 1, steps), &mut sampler)?;
+        watched.step(Done { pictures, step: i + 1, steps }, &mut || sampler.denoised())?;
     }
     Ok(latents)
 }

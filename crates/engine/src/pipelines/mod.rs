@@ -1,4 +1,4 @@
-//! What turns a request into pictures: text encoders, noise, schedule, UNet and VAE in order. Pipelines know no
+//! What turns a request into pictures: text encoders, noise, schedule, UNet or transformer, and VAE in order. Pipelines know no
 //! queue, no socket and no file but the model's.
 
 mod brownian;

@@ -29,6 +29,12 @@ impl Noise {
         Ok(Self { generators, shape: [&[1], shape].concat() })
     }
 
+    /// The noise of several, for all of their pictures in this order; of one shape.
+    pub fn joined(noises: Vec<Self>) -> Self {
+        let shape = noises.first().map(|first| first.shape.clone()).unwrap_or_default();
+        Self { generators: noises.into_iter().flat_map(|noise| noise.generators).collect(), shape }
+    }
+
     /// `(pictures, …shape)`: the next unit noise of every picture, single precision, on the CPU.
     pub fn draw(&mut self) -> Result<Tensor> {
         let shape = &self.shape;

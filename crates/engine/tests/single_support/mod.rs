@@ -10,6 +10,7 @@
     reason = "a failing test may panic, and no test binary uses everything"
 )]
 
+pub mod checkpoint;
 pub mod inverse;
 pub mod names;
 pub mod random;
@@ -79,10 +80,13 @@ pub fn write(path: &Path, tensors: &Tensors) {
     }
 }
 
-/// The tensors of a component of a folder.
-pub fn read(folder: &Path) -> Tensors {
+/// The tensors of a component of a folder, or of a file.
+pub fn read(path: &Path) -> Tensors {
     let mut tensors = Tensors::new();
-    let mut files: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        files = path.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    }
     files.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
     for path in files {
         let bytes = std::fs::read(path).unwrap();

@@ -41,7 +41,7 @@ pub struct Config {
     /// Pictures of waiting requests for the same model, size, steps, scheduler and guidance that are computed together.
     #[serde(default = "default_max_batch")]
     max_batch: NonZeroU16,
-    /// Number type to compute in; absent: fp32 on the processor and fp16 on a GPU.
+    /// Number type to compute in; absent: fp32 on the processor, on a GPU fp16, or bf16 for FLUX.
     dtype: Option<Dtype>,
     /// How long the engine may take from its start until it takes jobs.
     #[serde(default = "default_ready_timeout", deserialize_with = "duration")]

@@ -80,6 +80,9 @@ impl ModelConfig {
         if self.strength.is_some_and(|strength| !(0.0..=1.0).contains(&strength)) {
             return Err(BuildError::config(format!("{at}.strength"), "this must be a number from 0 to 1"));
         }
+        if let Some((option, why)) = self.wrong_option() {
+            return Err(BuildError::config(format!("{at}.options.{option}"), why));
+        }
         let (installed, own_size, digest) = match found {
             Found::Here(here) => (Installed::Yes, Some(here.size), Some(here.digest.clone())),
             Found::Absent { detail, remedy } => {
@@ -108,6 +111,34 @@ impl ModelConfig {
                 scheduler: self.scheduler_name(),
             },
         })
+    }
+
+    /// An option that the pipeline does not have, or that is not the configuration's to say.
+    fn wrong_option(&self) -> Option<(&'static str, &'static str)> {
+        let Options {
+            clip_skip,
+            guidance_rescale,
+            long_prompts,
+            prompt_weights,
+            strict_loras: _,
+            preview_every,
+            true_cfg_scale,
+            max_sequence_length,
+        } = self.options;
+        let is_flux = self.pipeline == PipelineKind::Flux;
+        let none_of_flux = "FLUX has no such option";
+        let only_of_flux = "only FLUX has such an option";
+        [
+            ("clip_skip", is_flux && clip_skip.is_some(), none_of_flux),
+            ("guidance_rescale", is_flux && guidance_rescale > 0.0, none_of_flux),
+            ("long_prompts", is_flux && long_prompts, none_of_flux),
+            ("prompt_weights", is_flux && prompt_weights, none_of_flux),
+            ("true_cfg_scale", !is_flux && true_cfg_scale.is_some(), only_of_flux),
+            ("max_sequence_length", !is_flux && max_sequence_length.is_some(), only_of_flux),
+            ("preview_every", preview_every.is_some(), "requests say how many previews they wish for"),
+        ]
+        .into_iter()
+        .find_map(|(option, is_wrong, why)| is_wrong.then_some((option, why)))
     }
 
     /// What requests are made into jobs with.

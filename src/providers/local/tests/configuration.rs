@@ -161,6 +161,13 @@ fn wrong_sections_are_told_with_their_key() {
         (model("base", json!("shapes")), "models.m.base", "neither `file:` nor `hf:`"),
         (model("parts", json!({ "vae": "file:../x" })), "models.m.parts.vae", "without `..`"),
         (model("options", json!({ "clip_skips": 1 })), "models.m.options.clip_skips", "the nearest is `clip_skip`"),
+        (model("options", json!({ "true_cfg_scale": 2.0 })), "models.m.options.true_cfg_scale", "only FLUX has"),
+        (model("options", json!({ "preview_every": 2 })), "models.m.options.preview_every", "requests say how many"),
+        (
+            with(&json!({ "pipeline": "flux", "source": "file:x", "options": { "clip_skip": 1 } })),
+            "models.m.options.clip_skip",
+            "FLUX has no",
+        ),
         (model("limits", json!({ "size_multiple": 12 })), "models.m.limits.size_multiple", "a multiple of 8"),
         (json!({ "memory": { "cpu": "8 GB" }, "models": { "m": shapes() } }), "memory.cpu", "`8 GB` is no size"),
         (json!({ "memory": { "cpu": "0 GiB" }, "models": { "m": shapes() } }), "memory.cpu", "`0 GiB` is no size"),

@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::{Flux, going_on};
 use crate::Result;
 use crate::models::vae::{Posterior, Scaling, Tiling};
-use crate::pipelines::denoise::{Kept, Watched, on};
+use crate::pipelines::denoise::{Kept, Watch, on};
 use crate::pipelines::latent::of_mask;
 use crate::pipelines::noise::Noise;
 use crate::pipelines::work::Work;
@@ -55,7 +55,7 @@ impl Flux {
         source: &Source,
         sampler: &Sampler<'_>,
         noise: &mut Noise,
-        watched: &mut Watched<'_>,
+        watched: &mut dyn Watch,
     ) -> Result<(Tensor, Option<Kept>)> {
         let clean = match &source.image {
             Some(image) => {

@@ -47,44 +47,41 @@ impl LatentModel {
         Ok(Texts { positive, negative: Some(negative) })
     }
 
-    /// Computes all that the prompts decide, for `pictures` at once. With guidance there are twice as many rows: those of
-    /// the negative prompt come first.
+    /// Computes all that prompts decide, for as many pictures of each as are computed together. With guidance there are
+    /// twice as many rows: those of the negative prompts come first. `request` says what is the same for all.
     pub(super) fn condition(
         &self,
         family: &dyn Family,
         request: &Request,
         unet: &UNet,
-        texts: &Texts,
-        pictures: usize,
+        prompts: &[(&Texts, usize)],
     ) -> Result<Conditioning> {
-        let count = i64::try_from(pictures).unwrap_or(i64::MAX);
-        let rows = |positive: &Tensor, negative: Option<&Tensor>| -> Result<Tensor> {
-            let repeated = |tensor: &Tensor| {
-                let mut times = vec![1; tensor.dim()];
-                times.iter_mut().take(1).for_each(|rows| *rows = count);
-                tensor.f_repeat(times)
-            };
-            Ok(match negative {
-                Some(negative) => Tensor::f_cat(&[repeated(negative)?, repeated(positive)?], 0)?,
-                None => repeated(positive)?,
-            })
+        let pictures = prompts.iter().map(|(_, pictures)| pictures).sum();
+        let guided = prompts.iter().all(|(texts, _)| texts.negative.is_some());
+        let rows = |of: &dyn Fn(&Encoded) -> Result<&Tensor>| -> Result<Tensor> {
+            let negative = prompts.iter().filter_map(|(texts, pictures)| Some((texts.negative.as_ref()?, *pictures)));
+            let positive = prompts.iter().map(|(texts, pictures)| (&texts.positive, *pictures));
+            let rows = negative.chain(positive).map(|(encoded, pictures)| repeated(of(encoded)?, pictures));
+            Ok(Tensor::f_cat(&rows.collect::<Result<Vec<_>>>()?, 0)?)
         };
-        let (positive, negative) = (&texts.positive, texts.negative.as_ref());
-        let text = rows(&positive.states, negative.map(|negative| &negative.states))?;
+        let text = rows(&|encoded| Ok(&encoded.states))?;
         let sizes = match family.sizes(request) {
             Some([given, of_negative]) => {
-                let (given, of_negative) = (self.sizes(&given)?, self.sizes(&of_negative)?);
-                Some(rows(&given, negative.map(|_| &of_negative))?)
+                let (given, of_negative) = (repeated(&self.sizes(&given)?, pictures)?, self.sizes(&of_negative)?);
+                Some(if guided { Tensor::f_cat(&[repeated(&of_negative, pictures)?, given], 0)? } else { given })
             }
             None => None,
         };
-        let pooled = match (&positive.pooled, &sizes) {
-            (Some(pooled), Some(_)) => Some(rows(pooled, negative.and_then(|negative| negative.pooled.as_ref()))?),
-            (None, Some(_)) => return Err(Error::internal("no text encoder pools")),
-            (_, None) => None,
+        let pools = |encoded: &Encoded| encoded.pooled.is_some();
+        let pooled = match &sizes {
+            Some(_) if prompts.iter().all(|(texts, _)| pools(&texts.positive)) => {
+                Some(rows(&|encoded| encoded.pooled.as_ref().ok_or_else(|| Error::internal("a prompt is not pooled")))?)
+            }
+            Some(_) => return Err(Error::internal("no text encoder pools")),
+            None => None,
         };
         let guidance = match self.unet.time.cond_proj_dim {
-            Some(dim) => Some(rows(&guidance::embed(request.guidance_scale, dim)?.f_to(self.device)?, None)?),
+            Some(dim) => Some(repeated(&guidance::embed(request.guidance_scale, dim)?.f_to(self.device)?, pictures)?),
             None => None,
         };
         unet.condition(&Conditions {
@@ -100,6 +97,13 @@ impl LatentModel {
         let row = Tensor::f_from_slice(numbers)?.f_totype(self.kind)?.f_unsqueeze(0)?;
         Ok(row.f_to_device_(self.device, Kind::Float, false, false)?)
     }
+}
+
+/// The one row of `tensor`, so often.
+fn repeated(tensor: &Tensor, times: usize) -> Result<Tensor> {
+    let mut repeats = vec![1; tensor.dim()];
+    repeats.iter_mut().take(1).for_each(|rows| *rows = i64::try_from(times).unwrap_or(i64::MAX));
+    Ok(tensor.f_repeat(repeats)?)
 }
 
 fn dump(observer: &mut dyn Observer, [states, pooled]: [&str; 2], encoded: &Encoded) {

@@ -6,8 +6,10 @@ mod network;
 mod open;
 mod plan;
 mod start;
+mod together;
 
 use std::cell::OnceCell;
+use std::rc::Rc;
 
 use easel_engine_protocol::Options;
 use tch::{Device, Kind, Tensor};
@@ -15,19 +17,16 @@ use tch::{Device, Kind, Tensor};
 pub(super) use network::Layout;
 pub(super) use open::{Recipe, open};
 pub(super) use start::of_mask;
+pub(super) use together::generate as generate_together;
 
-use super::denoise::{Watched, denoise};
-use super::guidance::Guidance;
-use super::noise::Noise;
 use super::preview::Preview;
 use super::size::latent_size;
 use super::text::{self, Encoder, TextCache};
 use super::work::{Strengths, Work};
-use super::{Observer, Picture, Request, Sampler, dump_name, pixels};
+use super::{Observer, Picture, Request, Together, dump_name, pixels};
 use crate::adapters::AdapterSet;
 use crate::config::{UNetConfig, VaeConfig};
 use crate::models::clip::LayerChoice;
-use crate::models::unet::Conditioning;
 use crate::models::vae::{self, Scaling, Tiling, VaeDecoder};
 use crate::parts::ModelParts;
 use crate::pictures::Pixels;
@@ -99,51 +98,8 @@ pub(super) fn generate(
     pool: &Pool,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Picture>> {
-    let _no_grad = tch::no_grad_guard();
-    let model = family.model();
-    let size = latent_size(request.width, request.height, model.vae.scale_factor())?;
-    check_options(request)?;
-    let work = Work::of(request, family.strengths())?;
-    family.check(&work)?;
-    model.layout.check(&work)?;
-    let schedule =
-        crate::schedulers::build(&model.parts.scheduler, request.scheduler.as_ref(), &Ask::steps(request.steps))?;
-    let begin = if work == Work::Text { 0 } else { schedule.begin(work.strength())? };
-    let adapters = AdapterSet::open(&request.loras, &model.parts, request.options.strict_loras)?;
-    let admission = model.admit(request, &work, &adapters, pool)?;
-    let tiling = model.tiling(request, &admission);
-    for warning in model.warnings.iter().map(String::as_str).chain(admission.warning()) {
-        observer.warn(warning);
-    }
-    adapters.warnings().for_each(|warning| observer.warn(&warning));
-    let texts = {
-        let _computing = admission.enter(PhaseKind::EncodeText)?;
-        model.encode_prompts(family, request, &adapters, pool, observer)?
-    };
-    let source = if work == Work::Text {
-        start::Source::default()
-    } else {
-        let _computing = admission.enter(PhaseKind::EncodePicture)?;
-        model.read(&work, tiling, pool, observer)?
-    };
-    let preview = model.preview(family, request, &work, pool)?;
-    let together = usize::try_from(admission.together()).unwrap_or(1);
-    let job = Job { family, request, adapters, work, schedule, begin, size, texts, source, admission, tiling };
-    let mut pictures = Vec::with_capacity(request.seeds.len());
-    let mut conditioning = None;
-    for (chunk, seeds) in (0..).zip(request.seeds.chunks(together)) {
-        let first = chunk * job.admission.together();
-        let mut watched = Watched { observer, first, preview };
-        let latents = job.draw(seeds, &mut conditioning, pool, &mut watched)?;
-        for (row, (image, &seed)) in (0..).zip((first..).zip(seeds)) {
-            let made = job.decode(&latents.f_narrow(0, row, 1)?, image, pool, observer)?;
-            let Pixels { width, height, rgb } = made;
-            let picture = Picture { seed, width, height, rgb };
-            observer.picture(image, &picture);
-            pictures.push(picture);
-        }
-    }
-    Ok(pictures)
+    let made = generate_together(family, &mut [Together { request, observer }], pool).pop();
+    made.unwrap_or_else(|| Err(Error::internal("a request has no result")))
 }
 
 /// What can be asked of any of these models.
@@ -155,65 +111,89 @@ fn check_options(request: &Request) -> Result<()> {
     if !(0.0..=1.0).contains(&guidance_rescale) {
         return Err(Error::invalid(format!("options.guidance_rescale is {guidance_rescale}, not from 0 to 1")));
     }
+    let foreign = [
+        ("options.true_cfg_scale", request.options.true_cfg_scale.is_some()),
+        ("options.max_sequence_length", request.options.max_sequence_length.is_some()),
+    ];
+    if let Some((field, _)) = foreign.iter().find(|(_, given)| *given) {
+        return Err(Error::invalid(format!("{field} is given, which only FLUX's pipeline does"))
+            .with_hint(format!("leave {field} out")));
+    }
     if preview_every == Some(0) {
         return Err(Error::invalid("options.preview_every is 0").with_hint("leave it out for no previews"));
     }
     Ok(())
 }
 
-/// A request on its way.
-struct Job<'a> {
-    family: &'a dyn Family,
-    request: &'a Request,
+/// What a request comes to, before memory is asked for.
+struct Checked {
     adapters: AdapterSet,
     work: Work,
     schedule: Schedule,
     begin: usize,
     /// Height and width in latents.
     size: (i64, i64),
-    texts: text::Texts,
-    source: start::Source,
-    admission: Admission,
-    tiling: Option<Tiling>,
 }
 
-impl Job<'_> {
-    /// `(n, channels, h, w)`: the latents of these seeds.
-    fn draw(
-        &self,
-        seeds: &[u64],
-        conditioning: &mut Option<(usize, Conditioning)>,
+impl Checked {
+    /// Refuses what cannot be done.
+    fn of(family: &dyn Family, request: &Request) -> Result<Self> {
+        let model = family.model();
+        let size = latent_size(request.width, request.height, model.vae.scale_factor())?;
+        check_options(request)?;
+        let work = Work::of(request, family.strengths())?;
+        family.check(&work)?;
+        model.layout.check(&work)?;
+        let schedule =
+            crate::schedulers::build(&model.parts.scheduler, request.scheduler.as_ref(), &Ask::steps(request.steps))?;
+        let begin = if work == Work::Text { 0 } else { schedule.begin(work.strength())? };
+        let adapters = AdapterSet::open(&request.loras, &model.parts, request.options.strict_loras)?;
+        Ok(Self { adapters, work, schedule, begin, size })
+    }
+}
+
+/// A request on its way.
+struct Job<'a> {
+    family: &'a dyn Family,
+    request: &'a Request,
+    checked: Rc<Checked>,
+    texts: text::Texts,
+    source: start::Source,
+    /// That of all requests that are made together.
+    admission: Rc<Admission>,
+    tiling: Option<Tiling>,
+    preview: Option<(&'a Preview, u32)>,
+}
+
+impl<'a> Job<'a> {
+    /// Reads the texts and pictures of a request.
+    fn open(
+        family: &'a dyn Family,
+        request: &'a Request,
+        checked: Checked,
+        admission: Rc<Admission>,
         pool: &Pool,
-        watched: &mut Watched<'_>,
-    ) -> Result<Tensor> {
-        let (model, request) = (self.family.model(), self.request);
-        let sampler = Sampler::new(&self.schedule, self.begin)?;
-        let mut noise = Noise::of(seeds, &[model.vae.latent_channels, self.size.0, self.size.1])?;
-        let scaling = self.family.scalings(&self.work)[0];
-        let start = model.start(&self.source, &self.work, scaling, &sampler, &mut noise, watched)?;
-        let unet = model.lease_unet(&self.adapters, pool)?;
-        let _computing = self.admission.enter(PhaseKind::Denoise)?;
-        let is_first = conditioning.is_none();
-        if is_first {
-            unet.warnings().iter().for_each(|warning| watched.observer.warn(warning));
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let model = family.model();
+        let tiling = model.tiling(request, &admission);
+        for warning in model.warnings.iter().map(String::as_str).chain(admission.warning()) {
+            observer.warn(warning);
         }
-        let known = conditioning.take().filter(|(count, _)| *count == seeds.len());
-        let (_, told) = conditioning.insert(match known {
-            Some(known) => known,
-            None => (seeds.len(), model.condition(self.family, request, &unet, &self.texts, seeds.len())?),
-        });
-        if is_first {
-            watched.observer.encoded();
-        }
-        let guidance = self
-            .texts
-            .negative
-            .as_ref()
-            .map(|_| Guidance { scale: request.guidance_scale, rescale: request.options.guidance_rescale });
-        let beside = start.beside.as_ref();
-        let mut predict =
-            |sample: &Tensor, timestep: f64| network::predict(&unet, sample, timestep, beside, guidance, told);
-        denoise(sampler, start.latents, &mut noise, &mut predict, start.kept.as_ref(), watched)
+        checked.adapters.warnings().for_each(|warning| observer.warn(&warning));
+        let texts = {
+            let _computing = admission.enter(PhaseKind::EncodeText)?;
+            model.encode_prompts(family, request, &checked.adapters, pool, observer)?
+        };
+        let source = if checked.work == Work::Text {
+            start::Source::default()
+        } else {
+            let _computing = admission.enter(PhaseKind::EncodePicture)?;
+            model.read(&checked.work, tiling, pool, observer)?
+        };
+        let preview = model.preview(family, request, &checked.work, pool)?;
+        let checked = Rc::new(checked);
+        Ok(Self { family, request, checked, texts, source, admission, tiling, preview })
     }
 
     /// What the latents of one picture look like.
@@ -224,14 +204,14 @@ impl Job<'_> {
             vae.warnings().iter().for_each(|warning| observer.warn(warning));
         }
         let _computing = self.admission.enter(PhaseKind::Decode)?;
-        let [_, scaling] = self.family.scalings(&self.work);
+        let [_, scaling] = self.family.scalings(&self.checked.work);
         let latents = scaling.undo(&model.vae, &latents.f_totype(model.vae_kind)?)?;
         let decoded = vae.decode(&latents, self.tiling, &mut || going_on(observer))?;
         let decoded = pixels::to_unit_range(&decoded)?;
         observer.dump(&dump_name(image, "image"), &decoded);
         let rgb = pixels::to_rgb(&decoded)?;
         let made = Pixels { width: self.request.width, height: self.request.height, rgb };
-        Ok(match &self.work {
+        Ok(match &self.checked.work {
             Work::Inpaint { frame: Some(frame), .. } => frame.with(&made),
             Work::Text | Work::Image { .. } | Work::Inpaint { frame: None, .. } => made,
         })

@@ -8,7 +8,7 @@ use super::{LatentModel, Layout, going_on};
 use crate::Result;
 use crate::models::vae::{Posterior, Scaling, Tiling};
 use crate::pictures::Pixels;
-use crate::pipelines::denoise::{Kept, Watched, on};
+use crate::pipelines::denoise::{Kept, Watch, on};
 use crate::pipelines::noise::Noise;
 use crate::pipelines::work::Work;
 use crate::pipelines::{Observer, Sampler, pixels};
@@ -33,6 +33,40 @@ pub(super) struct Start {
     pub kept: Option<Kept>,
     /// What goes into the network beside them.
     pub beside: Option<Beside>,
+}
+
+impl Start {
+    /// The starts of several requests of one kind, one after the other.
+    pub fn joined(mut starts: Vec<Self>) -> Result<Self> {
+        if starts.len() == 1
+            && let Some(start) = starts.pop()
+        {
+            // As it lies: in another order its numbers would take other kernels.
+            return Ok(start);
+        }
+        let rows = |tensors: Vec<Tensor>| Tensor::f_cat(&tensors, 0);
+        let latents: Vec<Tensor> = starts.iter().map(|start| start.latents.shallow_clone()).collect();
+        let (mut clean, mut noise, mut masks) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut beside, mut masked) = (Vec::new(), Vec::new());
+        for Self { latents, kept, beside: other } in starts {
+            if let Some(kept) = kept {
+                masks.push(kept.mask.f_repeat([latents.size4()?.0, 1, 1, 1])?);
+                clean.push(kept.clean);
+                noise.push(kept.noise);
+            }
+            if let Some([mask, picture]) = other {
+                beside.push(mask);
+                masked.push(picture);
+            }
+        }
+        let kept = if clean.is_empty() {
+            None
+        } else {
+            Some(Kept { clean: rows(clean)?, noise: rows(noise)?, mask: rows(masks)? })
+        };
+        let beside = if beside.is_empty() { None } else { Some([rows(beside)?, rows(masked)?]) };
+        Ok(Self { latents: rows(latents)?, kept, beside })
+    }
 }
 
 impl LatentModel {
@@ -77,7 +111,7 @@ impl LatentModel {
         scaling: Scaling,
         sampler: &Sampler<'_>,
         noise: &mut Noise,
-        watched: &mut Watched<'_>,
+        watched: &mut dyn Watch,
     ) -> Result<Start> {
         let sample = |posterior: &Posterior, noise: &mut Noise| -> Result<Tensor> {
             let drawn = on(self.device, self.vae_kind, &noise.draw()?)?;
