@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod app;
+mod byte_size;
 pub mod container;
 pub mod fetch;
 pub mod gateway;

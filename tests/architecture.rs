@@ -24,7 +24,8 @@ const ROOMS: &[Room] = &[
         place: "app/",
         may: &["api", "fetch", "gateway", "generation", "metrics", "nearest", "providers", "settings", "state"],
     },
-    Room { place: "settings/", may: &["nearest", "secret"] },
+    Room { place: "byte_size.rs", may: &[] },
+    Room { place: "settings/", may: &["byte_size", "nearest", "secret"] },
     Room { place: "secret.rs", may: &[] },
     Room { place: "nearest.rs", may: &[] },
     Room { place: "metrics/", may: &[] },
@@ -50,7 +51,7 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room { place: "gateway/", may: &["generation", "metrics", "nearest", "providers"] },
-    Room { place: "providers/", may: &["container", "fetch", "generation", "nearest", "secret", "tls"] },
+    Room { place: "providers/", may: &["byte_size", "container", "fetch", "generation", "nearest", "secret", "tls"] },
     Room { place: "providers/layers/", may: &["container", "generation", "metrics", "providers"] },
     Room { place: "providers/scripted.rs", may: &["container", "generation", "metrics", "providers"] },
 ];

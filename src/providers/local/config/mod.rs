@@ -16,6 +16,7 @@ use super::Local;
 use super::adapters::Adapters;
 use super::installed::{self, Found, Library};
 use super::supervisor::{Launch, Supervisor};
+use crate::byte_size;
 use crate::generation::{Capabilities, Installed, Model, ModelKey, ProviderId};
 use crate::providers::{BuildError, Built, Environment, KindConfig};
 
@@ -136,17 +137,8 @@ impl TryFrom<String> for MemorySize {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no size of memory: write it as \"8 GiB\" or \"500 MiB\"");
-        let (number, unit) = text.trim().split_at(text.trim().find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?);
-        let shift = match unit.trim_start() {
-            "MiB" => 20,
-            "GiB" => 30,
-            "TiB" => 40,
-            _ => return Err(wrong()),
-        };
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes > 0);
-        bytes.map(Self).ok_or_else(wrong)
+        let bytes = byte_size::parse(&text).filter(|bytes| *bytes > 0);
+        bytes.map(Self).ok_or_else(|| format!("`{text}` is no size of memory: write it as \"8 GiB\" or \"500 MiB\""))
     }
 }
 
