@@ -1,6 +1,6 @@
 //! Builds everything once, binds, serves, drains and ends. Tests start this very app.
 
-mod house;
+mod door;
 mod parts;
 
 use std::future::Future;
@@ -14,7 +14,7 @@ use actix_web::{App as HttpApp, HttpServer, web};
 use crate::api::{self, Answers, BodyMemory, Bounds, Hosts, InFlight, RateLimit, State};
 use crate::metrics::Metrics;
 use crate::settings::{self, Settings};
-use house::House;
+use door::Door;
 
 /// How often idle callers are forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
@@ -97,8 +97,7 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>, stop_now: impl Future<Output = ()>) -> std::io::Result<()> {
         let address = self.address()?;
         let Self { listener, state, server } = self;
-        let house = House::build()?;
-        house.take_in(&state.gateway);
+        let door = Door::of(&listener)?;
         let shared = state.clone();
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
         let http = HttpServer::new(move || {
@@ -134,17 +133,18 @@ impl App {
         }
         tracing::info!(running = state.in_flight.running().len(), "shutting down");
         state.in_flight.drain();
-        // Sent at once; the server is driven below.
-        let graceful = handle.stop(true);
+        let running = async {
+            door.close(&handle).await;
+            // Also what is to be finished although its client has left. A thread of the server ends with its last
+            // connection, and would take along the work and the upstream connections that others may wait for: so
+            // no thread ends before all work has.
+            tokio::join!(state.in_flight.idle(), state.gateway.flights_idle());
+        };
         tokio::select! {
-            () = async {
-                tokio::select! {
-                    _ = async { tokio::join!(graceful, &mut http) } => {}
-                    () = async { state.in_flight.idle().await; tokio::time::sleep(CLOSING).await } => {}
-                }
-                // What is to be finished although its client has left.
-                state.gateway.flights_idle().await;
-            } => {}
+            () = running => {
+                let _ = tokio::time::timeout(CLOSING, async { tokio::join!(handle.stop(true), &mut http) }).await;
+            }
+            _ = &mut http => {}
             () = tokio::time::sleep(server.drain) => {}
             () = stop_now => {}
         }

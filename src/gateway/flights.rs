@@ -10,7 +10,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::FutureExt as _;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
@@ -60,8 +59,6 @@ pub(super) struct Landing {
 /// All work that is under way, and the pictures that came of it.
 pub(super) struct Flights {
     shared: Arc<Shared>,
-    /// Where the work runs; absent: wherever the first waiter does.
-    runtime: OnceLock<Handle>,
 }
 
 struct Shared {
@@ -116,13 +113,7 @@ enum Boarded {
 impl Flights {
     pub(super) fn new(cache: Cache, ledger: Arc<Ledger>, metrics: Metrics) -> Self {
         let shared = Shared { table: Mutex::default(), cache, ledger, running: watch::Sender::new(0), metrics };
-        Self { shared: Arc::new(shared), runtime: OnceLock::new() }
-    }
-
-    /// From now on all work runs there, so that it outlives the threads of those who wait for it.
-    pub(super) fn run_on(&self, runtime: Handle) {
-        // Whoever was first has said where.
-        let _ = self.runtime.set(runtime);
+        Self { shared: Arc::new(shared) }
     }
 
     /// Pictures that are kept for this key.
@@ -194,8 +185,8 @@ impl Flights {
         let (tell, landed) = watch::channel(None);
         let counted = Counted::new(&self.shared);
         let task = fly_out(counted, Arc::clone(&self.shared), number, Arc::clone(ticket), tell);
-        let runtime = self.runtime.get().cloned().unwrap_or_else(Handle::current);
-        let task = runtime.spawn(task).abort_handle();
+        // On the first waiter's own thread: no other has to be woken, which costs more than passing on a small picture.
+        let task = tokio::spawn(task).abort_handle();
         if let Some(key) = ticket.key {
             table.by_key.insert(key, number);
         }

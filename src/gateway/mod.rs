@@ -112,11 +112,6 @@ impl Gateway {
         Self { registry, routing, chosen: RwLock::new(chosen), store, ledger, flights, metrics }
     }
 
-    /// From now on providers are asked on this runtime, so that their work outlives the threads of those who wait.
-    pub fn run_on(&self, runtime: tokio::runtime::Handle) {
-        self.flights.run_on(runtime);
-    }
-
     /// Makes the pictures of `request`, or says of every candidate why not; pictures that are kept or under way for
     /// the same request of the same `scope` will do where the request allows it. Dropping the future gives the work up
     /// unless somebody else waits for it, or it is to be finished.
