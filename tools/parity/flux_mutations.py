@@ -1,17 +1,14 @@
 #!/usr/bin/env python3
-"""Plant classic bugs of FLUX and T5 in a copy of the engine and tell which parity tests catch each.
-
-As `mutations.py`, which this runs with other bugs and the tests of FLUX; it takes the same arguments.
-"""
+"""Plant classic bugs of FLUX and T5 in a copy of the engine and tell which parity tests catch each (`planting.py`)."""
 
 from __future__ import annotations
 
-import mutations
-from mutations import Bug
+import planting
+from planting import Bug
 
 FLUX, PIPELINE = "src/models/flux", "src/pipelines/flux"
-mutations.TESTS = ["parity_flux"]
-mutations.BUGS = [
+TESTS = ["parity_flux"]
+BUGS = [
     Bug("row and column swapped in the positions", f"{FLUX}/conditioning.rs", "[0, row, column]", "[0, column, row]"),
     Bug("places counted from one", f"{FLUX}/conditioning.rs", "[0, row, column]", "[0, row + 1, column + 1]"),
     Bug("frequencies of a whole head for each axis", "src/nn/rope.rs", "f_div_scalar(dim as f64)", "f_div_scalar(axes.iter().sum::<i64>() as f64)"),
@@ -54,4 +51,4 @@ mutations.BUGS = [
 ]
 
 if __name__ == "__main__":
-    mutations.main()
+    planting.main(__doc__, TESTS, BUGS)

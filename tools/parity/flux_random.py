@@ -2,18 +2,14 @@
 """Make fixtures of random FLUX-shaped configs, so that the engine is compared with diffusers on pipelines nobody chose.
 
 Heads, axes, depths, both text encoders, the VAE, the schedule, the kind of work, picture sizes and the way the files are
-stored are all drawn from what diffusers accepts. A draw that diffusers itself refuses is drawn again. The test `random` of
-`parity_flux` in crates/engine runs this and compares; each folder's `variation.txt` says what was drawn.
+stored are all drawn from what diffusers accepts. A draw that diffusers itself refuses is drawn again. The test
+`parity_random` of crates/engine runs this and compares; each folder's `variation.txt` says what was drawn.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import pprint
 import random
-import shutil
-from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -21,7 +17,9 @@ import torch  # noqa: E402
 
 import flux  # noqa: E402
 from flux import DEV, SCHNELL, FluxRun, FluxVariation  # noqa: E402
-from random_configs import WORDS, text  # noqa: E402
+from random_configs import WORDS, main, text  # noqa: E402
+
+KINDS = ["text", "text", "image", "inpaint"]
 
 
 def t5(r: random.Random) -> dict:
@@ -69,39 +67,14 @@ def run(r: random.Random, name: str, kind: str, guided: bool, factor: int) -> Fl
                    image=len(seeds) == 1)
 
 
-def draw(name: str, seed: int, kinds: list[str]) -> FluxVariation:
+def draw(name: str, _: int, seed: int) -> FluxVariation:
     r = random.Random(seed)
     clip, encoder, network, codec = text(r, False), t5(r), transformer(r), vae(r)
     factor = 2 ** (len(codec["block_out_channels"]) - 1)
-    runs = [run(r, f"run{i}", r.choice(kinds), network["guidance_embeds"], factor) for i in range(2)]
+    runs = [run(r, f"run{i}", r.choice(KINDS), network["guidance_embeds"], factor) for i in range(2)]
     return FluxVariation(name, runs, clip=clip, t5=encoder, transformer=network, vae=codec, scheduler=scheduler(r), seed=seed,
                          dtype=r.choice([torch.float32, torch.float16, torch.bfloat16]), spiece=r.random() < 0.3, old_t5_files=r.random() < 0.3)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder that gets one fixture for each config")
-    parser.add_argument("--count", type=int, default=10, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="config i is drawn from seed + i (default: %(default)s)")
-    parser.add_argument("--kinds", nargs="+", default=["text", "text", "image", "inpaint"], help="kinds of work (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    for i in range(arguments.seed, arguments.seed + arguments.count):
-        for attempt in range(100):
-            variation = draw(f"seed-{i}", i + 1_000_003 * attempt, arguments.kinds)
-            try:
-                flux.write(variation, arguments.out)
-            except (ValueError, RuntimeError, TypeError, NotImplementedError, IndexError, AttributeError) as error:
-                print(f"seed {i}: diffusers refuses draw {attempt}: {str(error).splitlines()[0][:150]}", flush=True)
-                shutil.rmtree(arguments.out / variation.name, ignore_errors=True)
-                continue
-            (arguments.out / variation.name / "variation.txt").write_text(pprint.pformat(vars(variation), width=140) + "\n")
-            break
-        else:
-            raise SystemExit(f"seed {i}: diffusers refused a hundred draws")
-    print(f"{arguments.count} fixtures in {arguments.out}")
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, draw, flux.write)

@@ -1,17 +1,14 @@
 #!/usr/bin/env python3
-"""Plant classic bugs of adapters and of long and weighted prompts in a copy of the engine and tell which tests catch each.
-
-As `mutations.py`, which this runs with other bugs and the tests of adapters and prompts; it takes the same arguments.
-"""
+"""Plant classic bugs of adapters and of long and weighted prompts in a copy of the engine and tell which tests catch each (`planting.py`)."""
 
 from __future__ import annotations
 
-import mutations
-from mutations import Bug
+import planting
+from planting import Bug
 
 ADAPTERS, TEXT = "src/adapters", "src/pipelines/text"
-mutations.TESTS = ["parity_lora"]
-mutations.BUGS = [
+TESTS = ["parity_lora"]
+BUGS = [
     Bug("alpha ignored", f"{ADAPTERS}/matching.rs", "return Ok((alpha, alpha / rank));", "return Ok((alpha, rank / rank));"),
     Bug("PEFT's alpha ignored", f"{ADAPTERS}/file.rs", '.or_else(|| get("lora_alpha").and_then(Value::as_f64))', ""),
     Bug("alpha of a pattern ignored", f"{ADAPTERS}/file.rs", "let alpha = special.or_else", "let alpha = special.filter(|_| false).or_else"),
@@ -47,4 +44,4 @@ mutations.BUGS = [
 ]
 
 if __name__ == "__main__":
-    mutations.main()
+    planting.main(__doc__, TESTS, BUGS)

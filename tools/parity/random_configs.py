@@ -113,12 +113,14 @@ def run(r: random.Random, name: str, factor: int, works: list[str], sizes: dict)
     made.picture, made.scheduler = r.choice(list(sizes)), r.choice(SCHEDULERS)
     made.steps = r.randint(2, 6)
     made.strength = r.choice([None, 1.0, round(r.uniform(1 / made.steps + 0.01, 1.0), 3)])
+    if made.work == "image" and made.strength is None:
+        made.steps = max(made.steps, 4)  # of SDXL's 0.3 one step is left; none, which diffusers takes for noise alone, is refused
     if made.work == "inpaint" and r.random() < 0.4:
         made.padding = r.choice([0, 3, 20])
     return made
 
 
-def draw(name: str, seed: int) -> Variation:
+def draw(name: str, i: int, seed: int) -> Variation:
     r = random.Random(seed)
     first, second, network, codec = text(r, False), text(r, True), unet(r), vae(r)
     factor = 2 ** (len(codec["block_out_channels"]) - 1)
@@ -137,15 +139,19 @@ def draw(name: str, seed: int) -> Variation:
     if family == "sd":
         network.pop("addition_time_embed_dim")
         codec["scaling_factor"] = 0.18215
+    schedule = scheduler(r)
+    if i % 5 == 0:  # a few steps from pure noise, which the committed fixtures leave out (variations.py)
+        schedule = variations.ZERO_SNR
     return Variation(name, runs, family=family, text=first, text_2=second, unet=network, vae=codec, pictures=sizes,
-                     scheduler=scheduler(r), force_zeros=r.random() < 0.7, quiet=r.choice([1.0, 1.0, 0.1]), seed=seed,
+                     scheduler=schedule, force_zeros=r.random() < 0.7, quiet=r.choice([1.0, 1.0, 0.1]), seed=seed,
                      dtype=r.choice([torch.float32, torch.float16, torch.bfloat16]), tokenizers=r.choice(["single", "pair", "both"]),
                      text_prefix=r.random() < 0.5, shards=r.random() < 0.3, encoder=True,
                      tile=factor * 4 * r.randint(1, 2))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(description: str, draw, write) -> None:
+    """The command of a script whose `draw(name, i, seed)` describes config `i`, and whose `write(variation, folder)` makes it."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder that gets one fixture for each config")
     parser.add_argument("--count", type=int, default=10, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="config i is drawn from seed + i (default: %(default)s)")
@@ -154,11 +160,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     for i in range(arguments.seed, arguments.seed + arguments.count):
         for attempt in range(100):
-            variation = draw(f"seed-{i}", i + 1_000_003 * attempt)
-            if i % 5 == 0:  # a few steps from pure noise, which the committed fixtures leave out (variations.py)
-                variation.scheduler = variations.ZERO_SNR
+            variation = draw(f"seed-{i}", i, i + 1_000_003 * attempt)
             try:
-                pipelines.write(variation, arguments.out)
+                write(variation, arguments.out)
             except (ValueError, RuntimeError, TypeError, NotImplementedError, IndexError, AttributeError) as error:
                 print(f"seed {i}: diffusers refuses draw {attempt}: {str(error).splitlines()[0][:150]}", flush=True)
                 shutil.rmtree(arguments.out / variation.name, ignore_errors=True)
@@ -171,4 +175,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, draw, pipelines.write)

@@ -2,6 +2,8 @@
 //! of every kind of work are compared in `parity_pipelines`.
 
 #[expect(dead_code, reason = "only whole requests are made here")]
+mod parity_report;
+#[expect(dead_code, reason = "only whole requests are made here")]
 mod parity_support;
 
 use std::ops::ControlFlow;
@@ -10,7 +12,8 @@ use easel_engine::models::vae::Tiling;
 use easel_engine::pictures::Pixels;
 use easel_engine::pipelines::{Observer, Picture, Request};
 use easel_engine_protocol::{Dtype, EngineErrorKind, Lora, Options};
-use parity_support::{Fixture, Model, Recorder};
+use parity_report::Recorder;
+use parity_support::{Fixture, Model};
 
 fn request(fixture: &Fixture, run: &str) -> Request {
     fixture.run(run).request(&fixture.folder)

@@ -3,51 +3,24 @@
 //!
 //! `docs/parity.md` says how near it comes and which planted bug each test catches.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
-
+#[expect(dead_code, reason = "random configs are compared elsewhere")]
 mod flux_support;
+mod parity_report;
+#[macro_use]
+#[path = "parity_report/fixtures.rs"]
+mod fixtures;
 
-use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use easel_engine::pipelines::Request;
 use easel_engine::tokenizer::T5Tokenizer;
 use flux_support::Fixture;
 use serde::Deserialize;
 
-macro_rules! fixture {
-    ($module:ident, $folder:literal) => {
-        mod $module {
-            use super::flux_support::Fixture;
-
-            #[test]
-            fn texts() {
-                Fixture::committed($folder).check_texts().finish(concat!($folder, ": texts"));
-            }
-
-            #[test]
-            fn transformer() {
-                Fixture::committed($folder).check_transformer().finish(concat!($folder, ": transformer"));
-            }
-
-            #[test]
-            fn pictures() {
-                Fixture::committed($folder).check_pictures().finish(concat!($folder, ": pictures"));
-            }
-
-            #[test]
-            fn vae() {
-                Fixture::committed($folder).check_vae().finish(concat!($folder, ": vae"));
-            }
-        }
-    };
+fixtures! {
+    { texts: check_texts, transformer: check_transformer, vae: check_vae, pictures: check_pictures }
+    schnell "schnell", dev "dev", old_t5 "old-t5", single_stream "single-stream",
 }
-
-fixture!(schnell, "schnell");
-fixture!(dev, "dev");
-fixture!(old_t5, "old-t5");
-fixture!(single_stream, "single-stream");
 
 #[derive(Deserialize)]
 struct Expected {
@@ -160,46 +133,4 @@ fn t5_in_bf16_is_near() {
     let cosine = Fixture::committed("schnell").t5_in_bf16();
     println!("bf16: cosine {cosine:.6} to fp32");
     assert!(cosine > 0.9995, "{cosine}");
-}
-
-/// Configs that nobody chose (`tools/parity/flux_random.py`). It needs a Python with diffusers, which is named by
-/// `EASEL_PARITY_PYTHON`; without one it says that it was not run. `EASEL_PARITY_COUNT` configs (5, or 80 where
-/// `EASEL_TEST_LEVEL` is `long`) are drawn from `EASEL_PARITY_SEED` (0) on.
-#[test]
-#[expect(clippy::disallowed_methods, reason = "the environment says where Python is")]
-fn random_configs() {
-    let Some(python) = env::var("EASEL_PARITY_PYTHON").ok().filter(|python| !python.is_empty()) else {
-        println!("report: not run: FLUX parity on random configs (EASEL_PARITY_PYTHON names no Python with diffusers)");
-        return;
-    };
-    let long = env::var("EASEL_TEST_LEVEL").is_ok_and(|level| level == "long");
-    let [count, seed] = [("EASEL_PARITY_COUNT", if long { "80" } else { "5" }), ("EASEL_PARITY_SEED", "0")]
-        .map(|(name, default)| env::var(name).unwrap_or_else(|_| default.to_owned()));
-    let out = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/parity/flux_random.py");
-    let made = Command::new(python)
-        .arg(script)
-        .arg("--out")
-        .arg(out.path())
-        .args(["--count", &count, "--seed", &seed])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let mut folders: Vec<_> = out.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-    folders.sort();
-    assert_eq!(folders.len().to_string(), count);
-    let mut wrong = Vec::new();
-    for folder in folders {
-        let fixture = Fixture::read(&folder);
-        for report in
-            [fixture.check_texts(), fixture.check_transformer(), fixture.check_vae(), fixture.check_pictures()]
-        {
-            for line in report.lines {
-                println!("{}: {line}", fixture.name());
-            }
-            wrong.extend(report.wrong.iter().map(|line| format!("{}: {line}", fixture.name())));
-        }
-    }
-    println!("report: FLUX parity on {count} random configs, from seed {seed}");
-    assert!(wrong.is_empty(), "too far from diffusers:\n{}", wrong.join("\n"));
 }

@@ -3,56 +3,32 @@
 //!
 //! `docs/parity.md` says how near it comes and which planted bug each test catches.
 
+mod parity_report;
+#[expect(dead_code, reason = "random configs are compared elsewhere")]
 mod parity_support;
+#[macro_use]
+#[path = "parity_report/fixtures.rs"]
+mod fixtures;
 
 use easel_engine_protocol::Dtype;
+use parity_report::{IMAGE, LATENTS, MODULE, Recorder, Report};
 use parity_support::Fixture;
 use tch::Kind;
 
-macro_rules! fixture {
-    ($module:ident, $folder:literal) => {
-        mod $module {
-            use super::parity_support::Fixture;
-
-            #[test]
-            fn texts() {
-                Fixture::committed($folder).check_texts().finish(concat!($folder, ": texts"));
-            }
-
-            #[test]
-            fn noise() {
-                Fixture::committed($folder).check_noise().finish(concat!($folder, ": noise"));
-            }
-
-            #[test]
-            fn unet() {
-                Fixture::committed($folder).check_unet().finish(concat!($folder, ": unet"));
-            }
-
-            #[test]
-            fn vae() {
-                Fixture::committed($folder).check_vae().finish(concat!($folder, ": vae"));
-            }
-
-            #[test]
-            fn pictures() {
-                Fixture::committed($folder).check_pictures().finish(concat!($folder, ": pictures"));
-            }
-        }
-    };
+fixtures! {
+    { texts: check_texts, noise: check_noise, unet: check_unet, vae: check_vae, pictures: check_pictures }
+    base "base",
+    two_levels_zero_snr "two-levels-zero-snr",
+    four_levels_conv "four-levels-conv",
+    scale_shift_quiet "scale-shift-quiet",
+    plain_vae "plain-vae",
+    asymmetric "asymmetric",
+    sd "sd",
+    sd_inpaint "sd-inpaint",
+    sd_two "sd-two",
+    sdxl_edits "sdxl-edits",
+    sdxl_refiner "sdxl-refiner",
 }
-
-fixture!(base, "base");
-fixture!(two_levels_zero_snr, "two-levels-zero-snr");
-fixture!(four_levels_conv, "four-levels-conv");
-fixture!(scale_shift_quiet, "scale-shift-quiet");
-fixture!(plain_vae, "plain-vae");
-fixture!(asymmetric, "asymmetric");
-fixture!(sd, "sd");
-fixture!(sd_inpaint, "sd-inpaint");
-fixture!(sd_two, "sd-two");
-fixture!(sdxl_edits, "sdxl-edits");
-fixture!(sdxl_refiner, "sdxl-refiner");
 
 /// Pictures in bf16 are the same pictures: so many decibels from fp32.
 #[test]
@@ -83,11 +59,11 @@ fn a_picture_is_the_same_at_any_place() {
     let run = &fixture.runs[0];
     let request = Request { seeds: vec![3, run.seed, 11], ..run.request(&fixture.folder) };
     let model = fixture.open(Dtype::Fp32);
-    let mut recorder = parity_support::Recorder::default();
+    let mut recorder = Recorder::default();
     let pictures = model.generate(&request, &mut recorder).expect("three pictures");
-    let mut report = parity_support::Report::default();
+    let mut report = Report::default();
     let image = &recorder.dumped["image_1.image"];
-    report.absolute("the second of three", image, fixture.tensor("leading.image"), parity_support::IMAGE);
+    report.absolute("the second of three", image, fixture.tensor("leading.image"), IMAGE);
     report.finish("base: batch");
     assert_eq!(pictures.iter().map(|picture| picture.seed).collect::<Vec<_>>(), [3, run.seed, 11]);
     assert_ne!(pictures[0].rgb, pictures[1].rgb);
@@ -99,7 +75,6 @@ fn a_picture_is_the_same_at_any_place() {
 #[expect(clippy::disallowed_methods, reason = "tests are told by the environment how much to do")]
 fn jobs_together_are_what_they_are_alone() {
     use easel_engine::pipelines::{Request, Together};
-    use parity_support::Recorder;
     let long = std::env::var("EASEL_TEST_LEVEL").is_ok_and(|level| level == "long");
     let mut compared = 0;
     for name in ["base", "two-levels-zero-snr", "plain-vae", "sd", "sd-inpaint", "sdxl-edits"] {
@@ -143,11 +118,12 @@ fn jobs_together_are_what_they_are_alone() {
 #[test]
 fn jobs_in_one_batch_are_what_they_are_alone() {
     use easel_engine::pipelines::{Request, Together};
-    use parity_support::{IMAGE, LATENTS, MODULE, Recorder, Report};
-    for name in ["base", "plain-vae", "sd", "sd-inpaint", "sdxl-edits"] {
+    for (name, rescale) in [("base", 0.0), ("plain-vae", 0.0), ("sd", 0.7), ("sd-inpaint", 0.0), ("sdxl-edits", 0.7)] {
         let fixture = Fixture::committed(name);
         let model = fixture.open(Dtype::Fp32);
-        let first = fixture.runs[0].request(&fixture.folder);
+        let mut first = fixture.runs[0].request(&fixture.folder);
+        assert!(first.guidance_scale > 1.0, "{name}");
+        first.options.guidance_rescale = rescale;
         let other = Request { prompt: "the red dog".to_owned(), seeds: vec![3, 11], ..first.clone() };
         let requests = [first, other].map(|request| Request { together: 3, ..request });
         let mut recorders = [Recorder::default(), Recorder::default()];

@@ -7,77 +7,29 @@
     reason = "a failing test may panic, and the environment says how many to try"
 )]
 
+#[path = "single_support/models.rs"]
+mod models;
 mod single_support;
+#[path = "single_support/told.rs"]
+mod told;
 
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use easel_engine::config::{UNetConfig, VaeConfig};
 use easel_engine::models::VaeDecoder;
 use easel_engine::models::vae::decoder_part;
-use easel_engine::parts::{Form, ModelParts, Part};
-use easel_engine::pipelines::{Flux, Observer, Picture, Pipeline, Request, Sd, Sdxl, unit_noise};
+use easel_engine::parts::{Form, Part};
+use easel_engine::pipelines::unit_noise;
 use easel_engine::pool::Pool;
-use easel_engine_protocol::{Dtype, ModelSource, PipelineKind};
+use easel_engine_protocol::{ModelSource, PipelineKind};
 use tch::{Device, Kind};
 use tempfile::TempDir;
 
+use models::{folder, on_base, picture, sgm};
 use single_support::{Dice, Tensors, checkpoint, differences, inverse, open, read, write};
 
 const FIXTURES: [&str; 6] =
     ["base", "two-levels-zero-snr", "four-levels-conv", "scale-shift-quiet", "plain-vae", "asymmetric"];
-
-fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pipelines").join(name).join("model")
-}
-
-fn refused(source: &ModelSource) -> easel_engine::Error {
-    ModelParts::open(source).map(|_| ()).unwrap_err()
-}
-
-/// A folder's networks in SGM's names, as one file.
-fn sgm(model: &Path) -> Tensors {
-    let parts = open(&ModelSource::whole(model, PipelineKind::Sdxl));
-    let config = UNetConfig::read("unet", &parts.part("unet").unwrap().config).unwrap();
-    let mut tensors = inverse::sgm_unet(&config, &read(&model.join("unet")), "model.diffusion_model.");
-    tensors.extend(inverse::sgm_vae(&read(&model.join("vae")), "first_stage_model."));
-    tensors.extend(inverse::clip(&read(&model.join("text_encoder")), "conditioner.embedders.0.transformer."));
-    tensors.extend(inverse::openclip(&read(&model.join("text_encoder_2")), "conditioner.embedders.1.model."));
-    tensors
-}
-
-fn on_base(path: PathBuf, base: PathBuf) -> ModelSource {
-    ModelSource { base: Some(base), ..ModelSource::whole(path, PipelineKind::Sdxl) }
-}
-
-struct Quiet;
-
-impl Observer for Quiet {
-    fn step(&mut self, _: u32, _: u32, _: u32) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-}
-
-fn picture(source: &ModelSource) -> Picture {
-    tch::set_num_threads(1);
-    let (parts, device) = (open(source), Device::Cpu);
-    let pipeline: Box<dyn Pipeline> = match source.pipeline {
-        PipelineKind::Sdxl => Box::new(Sdxl::open(parts, device, Dtype::Fp32).unwrap()),
-        PipelineKind::Sd => Box::new(Sd::open(parts, device, Dtype::Fp32).unwrap()),
-        PipelineKind::Flux => Box::new(Flux::open(parts, device, Dtype::Fp32).unwrap()),
-    };
-    let request = Request {
-        prompt: "a painting of a red squirrel".to_owned(),
-        negative_prompt: Some("blurry dog".to_owned()),
-        seeds: vec![7],
-        steps: 2,
-        guidance_scale: 3.0,
-        width: 64,
-        height: 64,
-        ..Request::default()
-    };
-    pipeline.generate(&request, &Pool::new(device), &mut Quiet).unwrap().remove(0)
-}
 
 #[test]
 fn a_file_and_its_folder_are_the_same_to_the_bit() {
@@ -308,96 +260,6 @@ fn assert_decodes_as(ours: &Part, theirs: &Part) {
     assert!(decoded(&ours, &pool).equal(&first));
     assert_eq!(pool.components().len(), 1, "one network, however it was named");
     assert!(decoded(&ours, &alone).equal(&first));
-}
-
-#[test]
-fn what_is_missing_or_does_not_fit_is_named() {
-    let dir = TempDir::new().unwrap();
-    let put = |name: &str, tensors: &Tensors| {
-        let path = dir.path().join(name);
-        write(&path, tensors);
-        path
-    };
-    let whole = sgm(&folder("base"));
-    let without = |prefix: &str| -> Tensors {
-        whole.iter().filter(|(name, _)| !name.starts_with(prefix)).map(|(n, t)| (n.clone(), t.clone())).collect()
-    };
-    for (prefix, name) in [
-        ("model.diffusion_model.", "unet"),
-        ("first_stage_model.", "vae"),
-        ("conditioner.embedders.0.", "text_encoder"),
-        ("conditioner.embedders.1.", "text_encoder_2"),
-    ] {
-        let path = put("part.safetensors", &without(prefix));
-        let error = refused(&ModelSource::whole(path, PipelineKind::Sdxl));
-        let text = error.to_string();
-        assert!(text.contains(&format!("the model has no {name},")), "{text}");
-        assert!(error.hint().unwrap().contains("base model") && error.hint().unwrap().contains(name));
-    }
-    // A vocabulary of nobody's has no tokenizer here.
-    let path = put("whole.safetensors", &whole);
-    let error = refused(&ModelSource::whole(&path, PipelineKind::Sdxl));
-    assert!(error.to_string().contains("no tokenizer") && error.to_string().contains("537"), "{error}");
-
-    // The wrong thing in the right place.
-    let mut source = ModelSource::whole(folder("base"), PipelineKind::Sdxl);
-    source.parts.insert("vae".to_owned(), folder("base").join("text_encoder/model.safetensors"));
-    let text = refused(&source).to_string();
-    assert!(text.contains("parts: vae") && text.contains("a CLIP text encoder"), "{text}");
-    let mut source = ModelSource::whole(folder("base"), PipelineKind::Sdxl);
-    source.parts.insert("hat".to_owned(), path.clone());
-    assert!(refused(&source).to_string().contains("no part `hat`"));
-    let text = refused(&ModelSource::whole(&path, PipelineKind::Sd)).to_string();
-    assert!(text.contains("for the pipeline sdxl, not sd"), "{text}");
-
-    // A part of another shape.
-    let mut source = ModelSource::whole(folder("base"), PipelineKind::Sdxl);
-    source.parts.insert("text_encoder".to_owned(), folder("four-levels-conv").join("text_encoder"));
-    let error = Sdxl::open(open(&source), Device::Cpu, Dtype::Fp32).map(|_| ()).unwrap_err().to_string();
-    assert!(error.contains("cross_attention_dim is 96"), "{error}");
-
-    // Nothing that is known, packed numbers, other noise.
-    let byte = whole.values().next().unwrap().clone();
-    let path = put("a.safetensors", &Tensors::from([("lora_unet_x.lora_down.weight".to_owned(), byte.clone())]));
-    assert!(refused(&ModelSource::whole(path, PipelineKind::Sdxl)).to_string().contains("it holds no UNet"));
-    for (mark, said) in [("model.diffusion_model.out.2.scale_weight", "packed"), ("edm_mean", "EDM")] {
-        let mut tensors = whole.clone();
-        tensors.insert(mark.to_owned(), byte.clone());
-        let text = refused(&on_base(put("b.safetensors", &tensors), folder("base"))).to_string();
-        assert!(text.contains(said) && text.contains(mark), "{text}");
-    }
-}
-
-#[test]
-fn what_nobody_takes_is_told_and_marks_are_read() {
-    let dir = TempDir::new().unwrap();
-    let mut tensors = sgm(&folder("base"));
-    let some = tensors.values().next().unwrap().clone();
-    for silent in [
-        "model_ema.diffusion_modelinput_blocks00weight",
-        "first_stage_model.loss.logvar",
-        "conditioner.embedders.0.transformer.text_model.embeddings.position_ids",
-        "conditioner.embedders.1.model.logit_scale",
-        "alphas_cumprod",
-        "lora_te_text_model_encoder.alpha",
-        "v_pred",
-        "ztsnr",
-    ] {
-        tensors.insert(silent.to_owned(), some.clone());
-    }
-    let path = dir.path().join("model.safetensors");
-    write(&path, &tensors);
-    let model = open(&on_base(path.clone(), folder("base")));
-    assert_eq!(model.warnings, Vec::<String>::new());
-    assert_eq!(model.scheduler["prediction_type"], "v_prediction");
-    assert_eq!(model.scheduler["rescale_betas_zero_snr"], true);
-    assert_eq!(model.scheduler["timestep_spacing"], "trailing");
-    for loud in ["model.diffusion_model.hat.weight", "a", "b", "c"] {
-        tensors.insert(loud.to_owned(), some.clone());
-    }
-    write(&path, &tensors);
-    let warnings = open(&on_base(path, folder("base"))).warnings;
-    assert!(warnings.len() == 1 && warnings[0].contains("a, b, c and 1 more"), "{warnings:?}");
 }
 
 /// The comparison notices what a wrong map would do.

@@ -86,7 +86,7 @@ impl Resnet {
                     let width = time.size4()?.1 / 2;
                     let scale = time.f_narrow(1, 0, width)?.f_add_scalar(1.0)?;
                     let shift = time.f_narrow(1, width, width)?;
-                    self.norm2.forward(&hidden)?.f_mul_(&scale)?.f_add_(&shift)?
+                    self.norm2.forward(&hidden)?.f_mul(&scale)?.f_add(&shift)?
                 } else {
                     self.norm2.forward(&hidden.f_add(&time)?)?
                 }

@@ -8,9 +8,10 @@ use crate::Result;
 use crate::config::Activation;
 
 impl Activation {
-    /// Applies it to a tensor that nobody else uses, in its own memory where that can be.
+    /// Applies it to a tensor that nobody else uses, in its own memory where that can be, and with the strides of memory
+    /// of its own: which kernel meets it next depends on them, and in diffusers an activation is a tensor of its own.
     pub fn apply(self, mut x: Tensor) -> Result<Tensor> {
-        Ok(match self {
+        let applied = match self {
             Self::Silu => x.f_silu_()?,
             Self::Mish => x.f_mish_()?,
             Self::Gelu => x.f_gelu_("none")?,
@@ -27,8 +28,25 @@ impl Activation {
                 let gate = x.f_mul_scalar(1.702)?.f_sigmoid_()?;
                 x.f_mul_(&gate)?
             }
-        })
+        };
+        in_order(applied)
     }
+}
+
+/// The same numbers with strides that say how they lie where they say it two ways: along an axis of one, any stride is true,
+/// and libtorch takes a picture of one channel or one pixel for channels-last by it.
+fn in_order(x: Tensor) -> Result<Tensor> {
+    if !x.is_contiguous() {
+        return Ok(x);
+    }
+    let shape = x.size();
+    let mut strides = vec![1; shape.len()];
+    let mut elements = 1;
+    for (stride, &n) in strides.iter_mut().zip(&shape).rev() {
+        *stride = elements;
+        elements *= n.max(1);
+    }
+    if x.stride() == strides { Ok(x) } else { Ok(x.f_as_strided(&shape, &strides, None)?) }
 }
 
 #[cfg(test)]
@@ -51,6 +69,27 @@ mod tests {
         ] {
             let y = activation.apply(Tensor::from_slice(&[-1.5_f32])).unwrap().double_value(&[0]);
             assert!((y - expected).abs() < 2e-6, "{activation:?}: {y} instead of {expected}");
+        }
+    }
+
+    /// As PyTorch's `silu` out of place leaves them, for one channel, one pixel, and pictures that lie only one way.
+    #[test]
+    fn strides_are_those_of_a_tensor_of_its_own() {
+        for (shape, strides, expected) in [
+            ([1, 1, 8, 8], [64, 1, 8, 1], [64, 64, 8, 1]),
+            ([2, 4, 1, 1], [4, 1, 4, 4], [4, 1, 1, 1]),
+            ([1, 4, 8, 8], [256, 1, 32, 4], [256, 1, 32, 4]),
+            ([1, 4, 8, 8], [256, 64, 8, 1], [256, 64, 8, 1]),
+        ] {
+            let x = Tensor::from_slice(&[-1.5_f32; 256]).f_as_strided(shape, strides, None).unwrap();
+            for activation in [Activation::Silu, Activation::Mish, Activation::Gelu, Activation::Relu] {
+                let y = activation.apply(x.copy().f_as_strided(shape, strides, None).unwrap()).unwrap();
+                assert_eq!(
+                    (y.size(), y.stride()),
+                    (shape.to_vec(), expected.to_vec()),
+                    "{activation:?} of {strides:?}"
+                );
+            }
         }
     }
 }

@@ -1,13 +1,9 @@
 //! A FLUX fixture folder (`model/`, `runs.json`, `expected.safetensors`) and the comparison of the engine with it. The
 //! folders are written by `tools/parity`; what each tensor is called is decided there, in `flux.py`.
 
-#![expect(clippy::panic, clippy::wildcard_enum_match_arm, reason = "a failing test may panic")]
-
-#[path = "../parity_report/mod.rs"]
-mod report;
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failing test may panic")]
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use easel_engine::config::VaeConfig;
@@ -17,23 +13,15 @@ use easel_engine::models::vae::{VaeDecoder, decoder_part};
 use easel_engine::models::{FluxTransformer, T5Encoder};
 use easel_engine::parts::{ModelParts, Part};
 use easel_engine::pictures::Pixels;
-use easel_engine::pipelines::{Flux, Observer, Pipeline, Request};
+use easel_engine::pipelines::{Flux, Pipeline, Request};
 use easel_engine::pool::{Lease, Network, Pool};
 use easel_engine::tokenizer::{ClipTokenizer, T5Tokenizer};
 use easel_engine_protocol::{Dtype, ModelSource, Options, PipelineKind};
-use safetensors::{Dtype as StoredDtype, SafeTensors};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
 
-pub use report::Report;
-
-/// A network's output against its largest number.
-pub const MODULE: f64 = 2e-6;
-/// The latents of any step.
-pub const LATENTS: f64 = 5e-5;
-/// A picture, from 0 to 1.
-pub const IMAGE: f64 = 5e-6;
+use crate::parity_report::{IMAGE, LATENTS, MODULE, Recorder, Report, recorded};
 
 /// The pictures of one call in `runs.json`.
 #[derive(Debug, Clone, Deserialize)]
@@ -53,22 +41,6 @@ pub struct Run {
     pub tokens: u32,
     pub scheduler: Option<Map<String, Value>>,
     pub image: bool,
-}
-
-/// Everything the pipeline tells about a request.
-#[derive(Debug, Default)]
-pub struct Recorder {
-    pub dumped: BTreeMap<String, Tensor>,
-}
-
-impl Observer for Recorder {
-    fn step(&mut self, _: u32, _: u32, _: u32) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-
-    fn dump(&mut self, name: &str, tensor: &Tensor) {
-        self.dumped.insert(name.to_owned(), tensor.copy());
-    }
 }
 
 /// Latents as diffusers holds them: two by two in a row.
@@ -93,25 +65,8 @@ impl Fixture {
 
     /// Any folder that `tools/parity` wrote.
     pub fn read(folder: &Path) -> Self {
-        // The tests run side by side; more threads in each would only make them wait for each other.
-        tch::set_num_threads(1);
-        let bytes = std::fs::read(folder.join("expected.safetensors")).unwrap();
-        let stored = SafeTensors::deserialize(&bytes).unwrap();
-        let expected = stored.iter().map(|(name, view)| {
-            let kind = match view.dtype() {
-                StoredDtype::F32 => Kind::Float,
-                StoredDtype::I64 => Kind::Int64,
-                StoredDtype::U8 => Kind::Uint8,
-                other => panic!("{name} is {other:?}"),
-            };
-            let shape: Vec<i64> = view.shape().iter().map(|&n| i64::try_from(n).unwrap()).collect();
-            (name.to_owned(), Tensor::from_data_size(view.data(), &shape, kind))
-        });
-        Self {
-            folder: folder.to_owned(),
-            runs: serde_json::from_slice(&std::fs::read(folder.join("runs.json")).unwrap()).unwrap(),
-            expected: expected.collect(),
-        }
+        let (expected, runs) = recorded(folder);
+        Self { folder: folder.to_owned(), runs, expected }
     }
 
     pub fn name(&self) -> String {
@@ -134,6 +89,11 @@ impl Fixture {
         let network = Pool::new(Device::Cpu).lease::<N>(part, kind).unwrap();
         assert!(network.warnings().is_empty(), "{:?}", network.warnings());
         network
+    }
+
+    /// All of what can be compared.
+    pub fn check_all(&self) -> Vec<Report> {
+        vec![self.check_texts(), self.check_transformer(), self.check_vae(), self.check_pictures()]
     }
 
     /// Token ids, states and pooled state of the first run's prompt and negative prompt, and the states of a long text.

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Case, Recorder, cases, difference, fixtures, pipeline, plain, read, request, set, tensors};
+use crate::parity_report::Recorder;
+use crate::support::{Case, cases, difference, fixtures, pipeline, plain, read, request, set, tensors};
 use easel_engine::pool::Pool;
 use tch::{Device, Kind};
 

@@ -4,7 +4,8 @@
 
 #![expect(clippy::expect_used, reason = "a failing test may panic")]
 
-use crate::support::{Recorder, difference, fixtures, pipeline, read, request};
+use crate::parity_report::Recorder;
+use crate::support::{difference, fixtures, pipeline, read, request};
 use easel_engine::pipelines::Request;
 use easel_engine::pool::Pool;
 use easel_engine_protocol::Options;

@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{Recorder, file, lora, model, pipeline, request};
+use crate::parity_report::Recorder;
+use crate::support::{file, lora, model, pipeline, request};
 use easel_engine::Error;
 use easel_engine::adapters::AdapterSet;
 use easel_engine::pool::Pool;

@@ -4,13 +4,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use easel_catalog::TensorFile;
 use easel_engine::adapters::AdapterSet;
 use easel_engine::parts::{Form, ModelParts, Part, PartTensor};
-use easel_engine::pipelines::{Flux, Observer, Pipeline, Request, Sd, Sdxl};
+use easel_engine::pipelines::{Flux, Pipeline, Request, Sd, Sdxl};
 use easel_engine::weights::WeightMap;
 use easel_engine_protocol::{Dtype, Lora, ModelSource, Options, PipelineKind};
 use serde::Deserialize;
@@ -106,29 +105,6 @@ pub fn plain(name: &str) -> &str {
 pub fn difference(ours: &Tensor, theirs: &Tensor) -> f64 {
     assert_eq!(ours.size(), theirs.size());
     (ours.to_kind(Kind::Double) - theirs.to_kind(Kind::Double)).abs().max().double_value(&[])
-}
-
-/// What a pipeline tells.
-#[derive(Debug, Default)]
-pub struct Recorder {
-    pub dumped: BTreeMap<String, Tensor>,
-    pub warnings: Vec<String>,
-    /// End the request after its first step.
-    pub stop: bool,
-}
-
-impl Observer for Recorder {
-    fn step(&mut self, _: u32, _: u32, _: u32) -> ControlFlow<()> {
-        if self.stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    fn warn(&mut self, message: &str) {
-        self.warnings.push(message.to_owned());
-    }
-
-    fn dump(&mut self, name: &str, tensor: &Tensor) {
-        self.dumped.insert(name.to_owned(), tensor.copy());
-    }
 }
 
 /// The pipeline of a family in single precision.

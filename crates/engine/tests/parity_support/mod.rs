@@ -1,116 +1,28 @@
 //! A fixture folder (`model/`, `runs.json`, `expected.safetensors`) and the comparison of the engine with it.
 //! The folders are written by `tools/parity`; what each tensor is called is decided there, in `pipelines.py`.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::wildcard_enum_match_arm,
-    reason = "a failing test may panic"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failing test may panic")]
 
-#[path = "../parity_report/mod.rs"]
-mod report;
+mod run;
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use easel_engine::config::{UNetConfig, VaeConfig};
 use easel_engine::models::unet::Conditions;
 use easel_engine::models::vae::{Tiling, decoder_part, encoder_part};
 use easel_engine::models::{UNet, VaeDecoder, VaeEncoder};
 use easel_engine::parts::ModelParts;
-use easel_engine::pictures::{self, Backdrop, Pixels};
+use easel_engine::pictures::Pixels;
 use easel_engine::pipelines::{Observer, Picture, Pipeline, Request, Sd, Sdxl, unit_noise};
 use easel_engine::pool::Pool;
 use easel_engine::weights::WeightMap;
-use easel_engine_protocol::{Dtype, InputImage, ModelSource, Options, PipelineKind};
-use safetensors::{Dtype as StoredDtype, SafeTensors};
+use easel_engine_protocol::{Dtype, ModelSource, PipelineKind};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
 
-pub use report::Report;
-
-/// A network's output against its largest number.
-pub const MODULE: f64 = 2e-6;
-/// The latents of any step. Where they are larger than 25, as after the first step from pure noise, `f32` itself is
-/// coarser on another processor than the one that made the fixtures, and [`MODULE`] of the largest is the limit.
-pub const LATENTS: f64 = 5e-5;
-/// A picture, from 0 to 1.
-pub const IMAGE: f64 = 5e-6;
-
-/// One picture of `runs.json`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Run {
-    pub name: String,
-    pub prompt: String,
-    pub negative: Option<String>,
-    pub steps: u32,
-    pub guidance: f64,
-    pub width: u32,
-    pub height: u32,
-    pub seed: u64,
-    pub scheduler: Option<Map<String, Value>>,
-    pub image: bool,
-    #[serde(default)]
-    pub seeds: Vec<u64>,
-    #[serde(default)]
-    pub work: Work,
-    pub strength: Option<f64>,
-    pub padding: Option<u32>,
-    #[serde(default)]
-    pub picture: String,
-    pub clip_skip: Option<u32>,
-    pub rescale: Option<f64>,
-}
-
-/// What a picture begins from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Work {
-    #[default]
-    Text,
-    Image,
-    Inpaint,
-}
-
-impl Run {
-    /// As the pipeline is asked.
-    pub fn request(&self, folder: &Path) -> Request {
-        let read = |name: &str| picture(&folder.join(format!("{}{name}.png", self.picture)));
-        Request {
-            prompt: self.prompt.clone(),
-            negative_prompt: self.negative.clone(),
-            seeds: if self.seeds.is_empty() { vec![self.seed] } else { self.seeds.clone() },
-            steps: self.steps,
-            guidance_scale: self.guidance,
-            width: self.width,
-            height: self.height,
-            scheduler: self.scheduler.clone(),
-            image: (self.work != Work::Text).then(|| read("")),
-            mask: (self.work == Work::Inpaint).then(|| read("-mask")),
-            strength: self.strength,
-            mask_padding: self.padding,
-            options: Options {
-                clip_skip: self.clip_skip,
-                guidance_rescale: self.rescale.unwrap_or_default(),
-                ..Options::default()
-            },
-            ..Request::default()
-        }
-    }
-}
-
-/// A picture file, as a job would bring it.
-pub fn picture(path: &Path) -> Pixels {
-    let file = InputImage(STANDARD.encode(std::fs::read(path).unwrap()));
-    pictures::read("picture", &file, Backdrop::White).unwrap()
-}
+use crate::parity_report::{IMAGE, LATENTS, MODULE, Recorder, Report, recorded};
+use run::{Run, picture};
 
 /// A pipeline and the pool that it leases from.
 pub struct Model {
@@ -154,30 +66,6 @@ fn draws_with_avx2() -> bool {
     has && !std::env::var("ATEN_CPU_CAPABILITY").is_ok_and(|capability| capability == "default")
 }
 
-/// Everything the pipeline tells about a request.
-#[derive(Default)]
-pub struct Recorder {
-    pub dumped: BTreeMap<String, Tensor>,
-    pub warnings: Vec<String>,
-    pub made: Vec<Picture>,
-    /// End the request after its first step.
-    pub stop: bool,
-}
-
-impl Observer for Recorder {
-    fn step(&mut self, _: u32, _: u32, _: u32) -> ControlFlow<()> {
-        if self.stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    fn warn(&mut self, message: &str) {
-        self.warnings.push(message.to_owned());
-    }
-
-    fn dump(&mut self, name: &str, tensor: &Tensor) {
-        self.dumped.insert(name.to_owned(), tensor.copy());
-    }
-}
-
 impl Fixture {
     /// One of the committed folders.
     pub fn committed(name: &str) -> Self {
@@ -186,24 +74,11 @@ impl Fixture {
 
     /// Any folder that `tools/parity` wrote.
     pub fn read(folder: &Path) -> Self {
-        // The tests run side by side; more threads in each would only make them wait for each other.
-        tch::set_num_threads(1);
-        let bytes = std::fs::read(folder.join("expected.safetensors")).unwrap();
-        let stored = SafeTensors::deserialize(&bytes).unwrap();
-        let expected = stored.iter().map(|(name, view)| {
-            let kind = match view.dtype() {
-                StoredDtype::F32 => Kind::Float,
-                StoredDtype::I64 => Kind::Int64,
-                StoredDtype::U8 => Kind::Uint8,
-                other => panic!("{name} is {other:?}"),
-            };
-            let shape: Vec<i64> = view.shape().iter().map(|&n| i64::try_from(n).unwrap()).collect();
-            (name.to_owned(), Tensor::from_data_size(view.data(), &shape, kind))
-        });
+        let (expected, runs) = recorded(folder);
         Self {
             folder: folder.to_owned(),
-            runs: serde_json::from_slice(&std::fs::read(folder.join("runs.json")).unwrap()).unwrap(),
-            expected: expected.collect(),
+            runs,
+            expected,
             nature: match std::fs::read(folder.join("fixture.json")) {
                 Ok(text) => serde_json::from_slice(&text).unwrap(),
                 Err(_) => Nature { family: "sdxl".to_owned(), ..Nature::default() },
@@ -245,14 +120,13 @@ impl Fixture {
 
     /// Makes the picture of a run and keeps everything on the way.
     pub fn generate(&self, model: &Model, run: &Run) -> Recorder {
-        self.answer(model, run, &run.request(&self.folder))
+        self.answer(model, run, &run.request(&self.folder)).0
     }
 
-    fn answer(&self, model: &Model, run: &Run, request: &Request) -> Recorder {
+    fn answer(&self, model: &Model, run: &Run, request: &Request) -> (Recorder, Vec<Picture>) {
         let mut recorder = Recorder::default();
         let made = model.generate(request, &mut recorder);
-        recorder.made = made.unwrap_or_else(|error| panic!("{}: {}: {error}", self.name(), run.name));
-        recorder
+        (recorder, made.unwrap_or_else(|error| panic!("{}: {}: {error}", self.name(), run.name)))
     }
 
     /// Goes only as far as the first step, and keeps what the text encoders made.
@@ -260,6 +134,11 @@ impl Fixture {
         let mut recorder = Recorder { stop: true, ..Recorder::default() };
         model.generate(&run.request(&self.folder), &mut recorder).unwrap_err();
         recorder.dumped
+    }
+
+    /// All of what can be compared.
+    pub fn check_all(&self) -> Vec<Report> {
+        vec![self.check_noise(), self.check_texts(), self.check_unet(), self.check_vae(), self.check_pictures()]
     }
 
     /// Token ids, states and pooled state, of the first run's prompt and negative prompt.
@@ -389,7 +268,7 @@ impl Fixture {
         report
     }
 
-    fn check_run(&self, run: &Run, recorder: &Recorder, how: &str, report: &mut Report) {
+    fn check_run(&self, run: &Run, (recorder, made): &(Recorder, Vec<Picture>), how: &str, report: &mut Report) {
         let dumped = &recorder.dumped;
         let theirs: Vec<_> =
             self.expected.keys().filter(|name| name.starts_with(&format!("{}.latents.", run.name))).collect();
@@ -409,7 +288,7 @@ impl Fixture {
                 report.absolute(&format!("{prefix}{name}{how}"), &dumped[&format!("{prefix}image")], &of(&name), IMAGE);
             }
             if run.padding.is_some() {
-                let Picture { width, height, rgb, .. } = &recorder.made[usize::try_from(image).unwrap()];
+                let Picture { width, height, rgb, .. } = &made[usize::try_from(image).unwrap()];
                 let ours = Tensor::from_slice(rgb).view([1, i64::from(*height), i64::from(*width), 3]);
                 let theirs = of(&format!("{}.bytes", run.name));
                 report.absolute(&format!("{prefix}{}.bytes{how}", run.name), &ours, &theirs, 1.0);
