@@ -85,6 +85,8 @@ fn what_cannot_be_is_said_with_its_key_its_origin_and_the_nearest() {
         ("EASEL_ROUTING_STRICT", "true", &["EASEL_ROUTING_STRICT is not a setting", "EASEL_ROUTING__STRICT"]),
         ("EASEL_ROUTING__DEADLINE", "5 parsecs", &["routing.deadline", "\"60s\"", "EASEL_ROUTING__DEADLINE"]),
         ("EASEL_ROUTING__DEADLINE", "0s", &["routing.deadline: must be longer", "EASEL_ROUTING__DEADLINE"]),
+        ("EASEL_PROVIDERS__LOCAL__POLICY__DEADLINE", "0s", &["providers.local.policy.deadline: must be longer"]),
+        ("EASEL_PROVIDERS__LOCAL__POLICY__DEADLINE", "5 parsecs", &["providers.local.policy.deadline", "\"60s\""]),
         ("EASEL_ROUTING__FALLBACK", "maybe", &["routing.fallback", "auto, never"]),
         ("EASEL_SERVER__ADDRESS", "here", &["server.address: `here` is no address", "EASEL_SERVER__ADDRESS"]),
         ("EASEL_SERVER__JSON_LIMIT", "1 MB", &["server.json_limit", "MiB"]),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::error::{ApiError, Code};
-use crate::gateway::{self, Remedy};
+use crate::gateway::{self, Remedy, SetBy};
 use crate::providers::ErrorKind;
 
 impl From<gateway::Error> for ApiError {
@@ -33,8 +33,12 @@ impl From<gateway::Error> for ApiError {
                 let delay = error.retry_after();
                 Self::new(code, detail, hint).with_attempts(attempts).with_retry_after(delay).with_source(error)
             }
-            E::DeadlineExceeded { attempts, .. } => {
-                let hint = "allow more with timeout_ms, up to [routing] deadline, or ask for less";
+            E::DeadlineExceeded { attempts, set_by, .. } => {
+                let hint = match set_by {
+                    SetBy::Request => "allow more with timeout_ms, or ask for less".to_owned(),
+                    SetBy::Routing => "raise [routing] deadline, or ask for less".to_owned(),
+                    SetBy::Provider(id) => format!("raise providers.{id}.policy.deadline, or ask for less"),
+                };
                 Self::new(Code::DeadlineExceeded, detail, hint).with_attempts(attempts)
             }
             E::Internal { source, .. } => {

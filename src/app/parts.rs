@@ -129,7 +129,8 @@ fn register(
         }
     })?;
     let prices = prices.of(&provider_id, kind.name);
-    let wrapped = layers::wrap(&provider_id, built, &policy(&section.policy), prices, &metrics.provider(id));
+    let policy = policy(&section.policy);
+    let wrapped = layers::wrap(&provider_id, built, &policy, prices, &metrics.provider(id));
     Ok(Registered {
         id: provider_id,
         kind: kind.name,
@@ -142,6 +143,7 @@ fn register(
             Some(settings::OnDisconnect::Cancel) => OnDisconnect::Cancel,
             Some(settings::OnDisconnect::Finish) => OnDisconnect::Finish,
         },
+        deadline: section.policy.deadline.or_else(|| kind.takes_its_time.then(|| policy.longest())),
         provider: wrapped.provider,
         gauges: wrapped.gauges,
     })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::SetBy;
 use crate::generation::{Attempt, ModelId, ProviderId};
 use crate::providers;
 
@@ -61,11 +62,13 @@ pub enum Error {
         /// Every candidate that was considered, in order.
         attempts: Vec<Attempt>,
     },
-    /// The time for the whole request was over.
+    /// The time for the request, or for the turn of a provider with a deadline of its own, was over.
     #[error("no picture within {} ms", .limit.as_millis())]
     DeadlineExceeded {
         /// The time that there was.
         limit: Duration,
+        /// Whose limit it was.
+        set_by: SetBy,
         /// Every candidate that was considered, in order.
         attempts: Vec<Attempt>,
     },

@@ -1,4 +1,4 @@
-//! The turns of the candidates: one after the other, until one has made the pictures, under one deadline.
+//! The turns of the candidates: one after the other, until one has made the pictures, within their time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::cache::CacheOutcome;
+use super::clock::{Clock, Limits};
 use super::error::{Error, Remedy};
 use super::flights::{Flights, Landing, Ticket};
 use super::key::{Key, Sharing};
@@ -43,14 +44,6 @@ struct Story {
     waited: Duration,
 }
 
-/// When a chain must be done.
-struct Limits {
-    /// For the caller.
-    waiting: Instant,
-    /// For work that goes on without the caller.
-    work: Instant,
-}
-
 /// How the chain goes on after a candidate.
 enum Next {
     Candidate,
@@ -62,20 +55,19 @@ enum Next {
 impl Chain<'_> {
     /// Gives each candidate its turn.
     pub(super) async fn run(self, candidates: Vec<Candidate>) -> Result<Outcome, Error> {
-        let started = Instant::now();
-        let limit = self.request.timeout.map_or(self.routing.deadline, |own| own.min(self.routing.deadline));
-        let limits = Limits { waiting: started + limit, work: started + self.routing.deadline };
+        let mut clock = Clock::start(self.request.timeout, self.routing.deadline);
         let mut story = Story::default();
         for candidate in candidates {
-            if started.elapsed() >= limit {
-                return Err(story.deadline_exceeded(limit));
+            let (began, limits) = (Instant::now(), clock.limits(&candidate));
+            if began >= limits.waiting {
+                return Err(story.deadline_exceeded(limits));
             }
             match self.turn(&candidate, &limits, &mut story).await {
-                Next::Candidate => {}
+                Next::Candidate => clock.note(&candidate, began.elapsed()),
                 Next::Ended => break,
-                Next::DeadlineExceeded => return Err(story.deadline_exceeded(limit)),
+                Next::DeadlineExceeded => return Err(story.deadline_exceeded(limits)),
                 Next::Done(generation, cache) => {
-                    return Ok(self.outcome(candidate.model, generation, cache, story, started.elapsed()));
+                    return Ok(self.outcome(candidate.model, generation, cache, story, clock.elapsed()));
                 }
             }
         }
@@ -83,7 +75,7 @@ impl Chain<'_> {
     }
 
     async fn turn(&self, candidate: &Candidate, limits: &Limits, story: &mut Story) -> Next {
-        let key = self.sharing.key(&candidate.model, candidate.details.digest.as_deref());
+        let key = self.sharing.key(&candidate.model, candidate.content(&self.request.loras).as_deref());
         // A picture that is kept needs no provider, so it comes before the question whether there is one.
         if let Some(generation) = key.as_ref().and_then(|key| self.flights.kept(key)) {
             story.note(&candidate.model, AttemptOutcome::Ok, None, 0, Duration::ZERO);
@@ -232,9 +224,9 @@ impl Story {
         }
     }
 
-    fn deadline_exceeded(self, limit: Duration) -> Error {
+    fn deadline_exceeded(self, limits: Limits) -> Error {
         self.log_failures(0);
-        Error::DeadlineExceeded { limit, attempts: self.attempts }
+        Error::DeadlineExceeded { limit: limits.limit, set_by: limits.set_by, attempts: self.attempts }
     }
 
     /// Logs the failures that no error carries to the edge, from the one at `from` on.

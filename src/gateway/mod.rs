@@ -3,6 +3,7 @@
 //! It asks providers through their trait only; it knows no HTTP status and no provider's name.
 
 mod cache;
+mod clock;
 mod convert;
 mod current;
 mod embed;
@@ -24,6 +25,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 pub use cache::{CacheLimits, CacheOutcome};
+pub use clock::SetBy;
 pub use current::{CurrentStore, MemoryStore, StoreError};
 pub use error::{Error, Remedy};
 pub use health::{Happened, ProviderHealth};
@@ -54,7 +56,7 @@ pub struct Routing {
     pub fallback: Option<FallbackPolicy>,
     /// Soft wishes are hard for every request.
     pub strict: bool,
-    /// The most that one request may take, over all its candidates.
+    /// The most that one request may take, over all its candidates but those with a deadline of their own.
     pub deadline: Duration,
 }
 

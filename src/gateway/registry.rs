@@ -1,6 +1,7 @@
 //! The configured providers, in the order that everything else starts from.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::generation::{ModelId, ModelKey, OnDisconnect, ProviderId};
 use crate::providers::Provider;
@@ -23,6 +24,8 @@ pub struct Registered {
     pub priority: i32,
     /// What becomes of its work when nobody waits for it any more, where the request does not say.
     pub on_disconnect: OnDisconnect,
+    /// What its turn may take in place of what is left of `[routing] deadline`, which its turn does not count to.
+    pub deadline: Option<Duration>,
     /// The provider in its layers.
     pub provider: Arc<dyn Provider>,
     /// What its layers know beside its answers.

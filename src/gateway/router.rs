@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::{Error, Registered, Registry, Routing};
 use crate::generation::{
-    Availability, Capabilities, FallbackPolicy, GenerationRequest, Installed, Model, ModelId, OnDisconnect, Target,
+    Availability, Capabilities, FallbackPolicy, GenerationRequest, Installed, Lora, Model, ModelId, OnDisconnect,
+    Target,
 };
 use crate::providers::Provider;
 use crate::providers::layers::Gauges;
@@ -25,6 +26,8 @@ pub(super) struct Candidate {
     pub details: Model,
     /// What becomes of its work when nobody waits for it any more, unless the request says.
     pub on_disconnect: OnDisconnect,
+    /// What its turn may take, where that is not what is left of the request's time.
+    pub deadline: Option<Duration>,
     /// The provider in its layers.
     pub provider: Arc<dyn Provider>,
     /// What its layers know beside its answers.
@@ -69,6 +72,16 @@ impl Candidate {
                 Some(Obstacle { reason, detail, remedy, not_installed: false, retry_after })
             }
         }
+    }
+
+    /// The digest of what would make the pictures: the model's files, and those of the adapters, which may be replaced under
+    /// the same name. `None` where only the provider knows.
+    pub(super) fn content(&self, loras: &[Lora]) -> Option<String> {
+        let files = self.provider.capabilities().lora_files.clone().filter(|_| !loras.is_empty());
+        let Some(files) = files else { return self.details.digest.clone() };
+        let model = self.details.digest.clone().unwrap_or_default();
+        let all = loras.iter().map(|lora| files.digest(&lora.name).unwrap_or_default());
+        Some(std::iter::once(model).chain(all).collect::<Vec<_>>().join("\n"))
     }
 
     /// Whether it can be asked now.
@@ -263,6 +276,7 @@ impl Entry<'_> {
             model: self.id_of(model),
             details: model.clone(),
             on_disconnect: self.registered.on_disconnect,
+            deadline: self.registered.deadline,
             provider: Arc::clone(&self.registered.provider),
             gauges: Arc::clone(&self.registered.gauges),
         }

@@ -1,7 +1,9 @@
 //! What a provider's models can do.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use super::{ImageSize, ModelKey};
 
@@ -14,6 +16,38 @@ pub struct Capabilities {
     pub default_model: Option<ModelKey>,
     /// Models beyond those that are listed.
     pub open: Option<OpenModels>,
+    /// What the adapters are, by the names that requests use; `None` where only the provider knows.
+    pub lora_files: Option<LoraFiles>,
+}
+
+/// What tells adapters of the same name apart where their files may be replaced at any time.
+#[derive(Clone)]
+pub struct LoraFiles(Arc<Digest>);
+
+type Digest = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+impl LoraFiles {
+    /// `digest` gives the digest of what lies behind a name now, without reading it; `None` where there is nothing.
+    pub fn new(digest: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(digest))
+    }
+
+    /// What lies behind the name now: another content has another digest.
+    pub fn digest(&self, name: &str) -> Option<String> {
+        (self.0)(name)
+    }
+}
+
+impl fmt::Debug for LoraFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LoraFiles")
+    }
+}
+
+impl PartialEq for LoraFiles {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// Models that nobody lists: every key that has the right form is one.

@@ -1,6 +1,6 @@
 //! What comes back.
 
-use super::{ImageData, ImageSize, Seed, Usage, Wish};
+use super::{ImageData, ImageSize, LoraReport, Seed, Usage, Wish};
 
 /// What a provider made: whole pictures, as many as asked.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,6 +15,8 @@ pub struct Generation {
     pub usage: Option<Usage>,
     /// Sentences for the caller (a prompt that was cut, say).
     pub warnings: Vec<String>,
+    /// How each adapter met the model, in the request's order; empty where the provider does not say.
+    pub loras: Vec<LoraReport>,
 }
 
 /// A picture on its way: coarser than the one that it becomes.

@@ -16,10 +16,12 @@ mod wish;
 
 pub use attempt::{Attempt, AttemptOutcome};
 pub use availability::Availability;
-pub use capabilities::{Capabilities, Defaults, Installed, Limits, Model, OpenModels, Ratios, Support, Supports};
+pub use capabilities::{
+    Capabilities, Defaults, Installed, Limits, LoraFiles, Model, OpenModels, Ratios, Support, Supports,
+};
 pub use image::{GeneratedImage, Generation, ImageFormat, PartialImage};
 pub use image_data::ImageData;
-pub use lora::Lora;
+pub use lora::{Lora, LoraReport};
 pub use model_id::{ModelId, ModelKey, ProviderId};
 pub use request::{CacheWish, FallbackPolicy, GenerationRequest, OnDisconnect, Seed, SizeWish, Target};
 pub use size::{AspectRatio, ImageSize};

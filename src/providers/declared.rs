@@ -88,7 +88,7 @@ pub fn capabilities(
             })?
         }
     };
-    Ok(Capabilities { models, default_model: Some(default_model), open })
+    Ok(Capabilities { models, default_model: Some(default_model), open, lora_files: None })
 }
 
 /// A size written as `"1024x1024"`.

@@ -18,6 +18,8 @@ pub struct Kind {
     pub name: &'static str,
     /// What becomes of the work when its client leaves, where the configuration does not say.
     pub on_disconnect: OnDisconnect,
+    /// Whether its turns take as long as its policy allows, where the configuration does not say.
+    pub takes_its_time: bool,
     build: Build,
 }
 
@@ -31,6 +33,10 @@ pub trait KindConfig: DeserializeOwned {
 
     /// What becomes of the work when its client leaves, where the configuration does not say.
     const ON_DISCONNECT: OnDisconnect = OnDisconnect::Cancel;
+
+    /// Whether its turns take as long as its policy allows instead of what is left of `[routing] deadline`, where the
+    /// configuration does not say.
+    const TAKES_ITS_TIME: bool = false;
 
     /// Makes the provider, once for each of its keys. It connects to nothing and starts nothing.
     fn build(self, id: &ProviderId, environment: &Environment) -> Result<Built, BuildError>;
@@ -90,7 +96,12 @@ pub enum BuildError {
 impl Kind {
     /// The kind whose configuration is `C`.
     pub const fn of<C: KindConfig>() -> Self {
-        Self { name: C::KIND, on_disconnect: C::ON_DISCONNECT, build: build_kind::<C> }
+        Self {
+            name: C::KIND,
+            on_disconnect: C::ON_DISCONNECT,
+            takes_its_time: C::TAKES_ITS_TIME,
+            build: build_kind::<C>,
+        }
     }
 
     /// Makes a provider of this kind from a section's `config`.

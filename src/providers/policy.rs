@@ -23,6 +23,14 @@ pub struct Policy {
     pub breaker: BreakerPolicy,
 }
 
+impl Policy {
+    /// The most that its attempts can take, with their waiting before and between them: no pause is longer than an attempt.
+    pub fn longest(&self) -> Duration {
+        let attempts = self.attempts.max(1);
+        (self.max_wait + self.timeout) * attempts + self.timeout * (attempts - 1)
+    }
+}
+
 /// `policy.breaker` of a provider.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BreakerPolicy {
@@ -69,5 +77,18 @@ impl Default for BreakerPolicy {
             cooldown: Duration::from_secs(15),
             max_cooldown: Duration::from_mins(5),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_turn_has_every_attempt_and_every_pause() {
+        let seconds = Duration::from_secs;
+        let policy = Policy { timeout: seconds(600), max_wait: seconds(5), ..Policy::default() };
+        assert_eq!(policy.longest(), seconds(605));
+        assert_eq!(Policy { attempts: 3, ..policy }.longest(), seconds(3 * 605 + 2 * 600));
     }
 }

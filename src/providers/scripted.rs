@@ -58,7 +58,11 @@ impl Scripted {
         let installed = models.iter().find(|model| model.installed == Installed::Yes);
         let default_model = installed.map(|model| model.key.clone());
         Self {
-            capabilities: Arc::new(Mutex::new(Arc::new(Capabilities { models, default_model, open: None }))),
+            capabilities: Arc::new(Mutex::new(Arc::new(Capabilities {
+                models,
+                default_model,
+                ..Capabilities::default()
+            }))),
             availability: Arc::new(Mutex::new(Availability::Available)),
             steps: Arc::new(Mutex::new(steps.into_iter().collect())),
             asked: Arc::default(),

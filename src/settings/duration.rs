@@ -24,6 +24,11 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     deserializer.deserialize_any(Text)
 }
 
+/// Reads a duration where there may be none.
+pub(super) fn deserialize_some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    deserialize(deserializer).map(Some)
+}
+
 /// A duration of at most 30 days; `None` if the text is none.
 fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.trim();

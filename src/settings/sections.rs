@@ -273,6 +273,9 @@ pub struct Policy {
     /// Limit of each attempt.
     #[serde(deserialize_with = "duration::deserialize")]
     pub timeout: Duration,
+    /// What the turn may take, in place of `[routing] deadline`; absent: the kind decides.
+    #[serde(deserialize_with = "duration::deserialize_some")]
+    pub deadline: Option<Duration>,
     /// Attempts in all, the first included.
     pub attempts: u32,
     /// First pause before an attempt is repeated.
@@ -328,6 +331,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             timeout: Duration::from_mins(1),
+            deadline: None,
             attempts: 1,
             backoff: Duration::from_millis(500),
             requests_per_minute: 0,

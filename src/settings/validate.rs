@@ -61,6 +61,12 @@ fn check_provider(problems: &mut Vec<Problem>, id: &str, provider: &Provider) {
         policy.timeout > Duration::ZERO,
         "must be longer than nothing",
     );
+    at_least(
+        problems,
+        &format!("{key}.policy.deadline"),
+        policy.deadline != Some(Duration::ZERO),
+        "must be longer than nothing",
+    );
     at_least(problems, &format!("{key}.policy.burst"), policy.burst >= 1, "must be at least 1");
     let breaker = &policy.breaker;
     for (name, holds, message) in [

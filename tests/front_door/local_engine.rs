@@ -198,6 +198,33 @@ async fn without_an_engine_the_reason_and_the_remedy_are_told() {
     assert_eq!(refused.attempts(), ["local unavailable engine_missing 0"]);
 }
 
+/// The engine takes longer to start than any of these limits.
+#[tokio::test]
+async fn a_picture_of_this_machine_takes_as_long_as_its_own_limits_say_and_an_error_names_the_key() {
+    let Some(engine) = engine() else { return not_run("the time of the local engine") };
+    let models = Models::copies(&["tiny"]);
+    let config = models.config(&engine, &["tiny"], &format!("routing.deadline = \"50ms\"\n{NO_CLOUDS}"));
+    let easel = Easel::start(&config).await;
+    assert_eq!(easel.generate(&quick()).await.pictures(), [(64, 64)]);
+
+    for (variable, code, key) in [
+        ("EASEL_PROVIDERS__LOCAL__POLICY__DEADLINE", "deadline_exceeded", "providers.local.policy.deadline"),
+        ("EASEL_PROVIDERS__LOCAL__POLICY__TIMEOUT", "provider_timeout", "providers.local.policy.timeout"),
+    ] {
+        let easel = Easel::start_with(&config, &[(variable, "50ms")]).await;
+        let refused = easel.generate(&quick()).await;
+        refused.assert_problem(504, code);
+        assert!(refused.body["hint"].as_str().unwrap().contains(key), "{}", refused.body);
+    }
+    // What the caller allows is the caller's to raise.
+    let easel = Easel::start(&config).await;
+    let mut hasty = quick();
+    hasty["timeout_ms"] = json!(50);
+    let refused = easel.generate(&hasty).await;
+    refused.assert_problem(504, "deadline_exceeded");
+    assert!(refused.body["hint"].as_str().unwrap().contains("timeout_ms"), "{}", refused.body);
+}
+
 /// An engine that notes its environment and ends.
 fn noting(folder: &Path) -> PathBuf {
     let script = folder.join("noting-engine");

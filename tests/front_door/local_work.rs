@@ -28,7 +28,7 @@ const MODELS: [(&str, &str, &str); 6] = [
 /// A gateway with nothing but these models, and the adapters for them.
 struct House {
     easel: Easel,
-    _library: TempDir,
+    library: TempDir,
 }
 
 impl House {
@@ -39,8 +39,7 @@ impl House {
         for (name, file) in
             [("ink", "adapters/files/sdxl-kohya-sgm.safetensors"), ("flat", "adapters/files/sd-kohya.safetensors")]
         {
-            std::os::unix::fs::symlink(Path::new(FIXTURES).join(file), loras.join(format!("{name}.safetensors")))
-                .unwrap();
+            link(file, &loras.join(format!("{name}.safetensors")));
         }
         let mut config = format!(
             "library.roots = [\"{}\"]\nproviders.gemini.enabled = false\nproviders.openai.enabled = false\n\
@@ -57,7 +56,7 @@ impl House {
             )
             .unwrap();
         }
-        Self { easel: Easel::start(&config).await, _library: library }
+        Self { easel: Easel::start(&config).await, library }
     }
 
     /// One picture of 64x64 with seed 7, and what else is wished for.
@@ -76,6 +75,26 @@ impl House {
         assert_eq!(answer.body["ignored"], json!([]), "{model} {more}");
         STANDARD.decode(answer.body["images"][0]["b64_json"].as_str().unwrap()).unwrap()
     }
+}
+
+fn link(fixture: &str, to: &Path) {
+    std::os::unix::fs::symlink(Path::new(FIXTURES).join(fixture), to).unwrap();
+}
+
+/// The adapter `ink` with one layer more, which no model has.
+fn in_part(to: &Path) {
+    let file = std::fs::read(Path::new(FIXTURES).join("adapters/files/sdxl-kohya-sgm.safetensors")).unwrap();
+    let (length, rest) = file.split_at(8);
+    let (header, data) = rest.split_at(usize::try_from(u64::from_le_bytes(length.try_into().unwrap())).unwrap());
+    let mut header: Value = serde_json::from_slice(header).unwrap();
+    let factors = [("lora_down", [1, 4]), ("lora_up", [4, 1])];
+    for ((factor, shape), begin) in factors.into_iter().zip((data.len()..).step_by(16)) {
+        header[format!("lora_unet_attic_to_k.{factor}.weight")] =
+            json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, begin + 16] });
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(to, [&length, &header[..], data, &[0; 32]].concat()).unwrap();
 }
 
 /// A picture in base64 as a request brings it: white where `is_white`, else black.
@@ -153,6 +172,51 @@ async fn adapters_are_named_and_those_of_another_family_are_refused() {
     assert_eq!(foreign.status, 422, "{}", foreign.body);
     let told = foreign.body["detail"].as_str().unwrap();
     assert!(told.contains("the adapter flat") && !told.contains("/loras/"), "a place on this machine: {told}");
+}
+
+#[tokio::test]
+async fn what_an_adapter_lacks_is_told() {
+    let Some(engine) = engine() else { return not_run("what adapters of the local engine lack") };
+    let house = House::new(&engine, "").await;
+    in_part(&house.library.path().join("loras/part.safetensors"));
+    let loras = json!([{ "name": "ink" }, { "name": "part", "weight": 0.5 }]);
+    let answer = house.ask("sdxl", &json!({ "loras": loras })).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let [whole, part] = answer.body["loras"].as_array().unwrap().as_slice() else { panic!("{}", answer.body) };
+    assert_eq!((&whole["name"], &whole["weight"], &whole["unmatched"]), (&json!("ink"), &json!(1.0), &json!([])));
+    assert!(whole["total"].as_u64().unwrap() > 0 && whole["matched"] == whole["total"], "{whole}");
+    assert_eq!((&part["name"], &part["weight"]), (&json!("part"), &json!(0.5)));
+    assert_eq!(part["matched"], whole["matched"]);
+    assert_eq!(part["total"].as_u64(), whole["total"].as_u64().map(|total| total + 1));
+    assert_eq!(part["unmatched"], json!(["lora_unet_attic_to_k"]));
+    let warning = answer.body["warnings"].to_string();
+    assert!(warning.contains("the adapter part: 1 of") && !warning.contains("/loras/"), "{warning}");
+    assert_eq!(house.ask("sdxl", &json!({})).await.body["loras"], json!([]));
+}
+
+#[tokio::test]
+async fn an_adapter_that_is_replaced_under_its_name_makes_other_pictures() {
+    let Some(engine) = engine() else { return not_run("replaced adapters of the local engine") };
+    let house = House::new(&engine, "").await;
+    let file = house.library.path().join("loras/ink.safetensors");
+    let ask = async || {
+        let answer = house.ask("sdxl", &json!({ "loras": [{ "name": "ink" }], "cache": "auto" })).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        (answer.body["cache"].as_str().unwrap().to_owned(), answer.body["images"][0]["b64_json"].clone())
+    };
+    let first = ask().await;
+    assert_eq!(first.0, "miss");
+    assert_eq!(ask().await, ("hit".to_owned(), first.1.clone()));
+    std::fs::remove_file(&file).unwrap();
+    link("adapters/files/sdxl-loha.safetensors", &file);
+    let second = ask().await;
+    assert_eq!(second.0, "miss");
+    assert_ne!(second.1, first.1, "another adapter drew the same picture");
+    assert_eq!(ask().await, ("hit".to_owned(), second.1));
+    // The first one again is the first one.
+    std::fs::remove_file(&file).unwrap();
+    link("adapters/files/sdxl-kohya-sgm.safetensors", &file);
+    assert_eq!(ask().await, ("hit".to_owned(), first.1));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::EngineError;
+use crate::{AdapterReport, EngineError};
 
 /// One line of a job's stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,12 @@ pub enum Event {
     Warning {
         /// A sentence for people.
         message: String,
+    },
+    /// How each adapter of the job meets the model, in the job's order: said before the first step, and again where the job
+    /// is tried once more. Nothing is said of a job without adapters.
+    Adapters {
+        /// One for each.
+        adapters: Vec<AdapterReport>,
     },
     /// `step` of `steps` denoising steps are done, for the image at `image` (0-based) of the job.
     Step {

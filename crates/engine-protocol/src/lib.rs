@@ -11,6 +11,7 @@
 //! A stream ends with exactly one [`Event::Done`] or [`Event::Failed`]; a stream that ends otherwise was cut off.
 //! A client that closes its connection cancels its job within one step.
 
+mod adapter;
 mod error;
 mod event;
 mod job;
@@ -18,6 +19,7 @@ mod schedulers;
 mod source;
 mod status;
 
+pub use adapter::{AdapterReport, UnmatchedLayer};
 pub use error::{EngineError, EngineErrorKind};
 pub use event::{Event, Timings};
 pub use job::{GenerateJob, InputImage, Lora, Options};
@@ -26,7 +28,7 @@ pub use source::{Dtype, ModelSource, PipelineKind};
 pub use status::{ComponentState, ComponentStatus, DeviceStatus, LoadedModel, MemoryStatus, Status, Unload, Unloaded};
 
 /// The version of this vocabulary. Gateway and engine refuse each other when it differs.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// A variable of the engine's environment and the value that it has unless somebody says otherwise. OpenMP's threads spin
 /// for milliseconds at every barrier if nobody tells them, and starve each other on a machine that has other work.

@@ -287,6 +287,7 @@ fn run(worker: &Worker, path: &Path) -> Result<Vec<String>, easel_engine_protoco
             Event::Failed { error } => return Err(error),
             Event::Queued { .. }
             | Event::Loading
+            | Event::Adapters { .. }
             | Event::Warning { .. }
             | Event::Step { .. }
             | Event::Preview { .. } => {}

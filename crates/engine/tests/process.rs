@@ -112,6 +112,7 @@ fn a_job_is_told_step_by_step_and_ends_with_its_pictures() {
             Event::Queued { ahead } => format!("queued {ahead}"),
             Event::Loading => "loading".to_owned(),
             Event::Warning { message } => format!("warning {message}"),
+            Event::Adapters { adapters } => format!("adapters {}", adapters.len()),
             Event::Step { image, step, steps } => format!("step {image} {step}/{steps}"),
             Event::Image { image, seed, width, height, .. } => format!("image {image} {seed} {width}x{height}"),
             Event::Done { .. } => "done".to_owned(),

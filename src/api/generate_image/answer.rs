@@ -11,7 +11,7 @@ use crate::api::request_id::RequestId;
 use crate::api::state::Bounds;
 use crate::api::summary::{self, Summary};
 use crate::gateway::Outcome;
-use crate::generation::{Attempt, FallbackPolicy, GeneratedImage, GenerationRequest, Target};
+use crate::generation::{Attempt, FallbackPolicy, GeneratedImage, GenerationRequest, LoraReport, Target};
 
 /// The pictures, who made them and how.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,6 +43,8 @@ pub(super) struct GenerateImageAnswer {
     timings_ms: Timings,
     /// What the caller should know, such as a prompt that was cut.
     warnings: Vec<String>,
+    /// How each adapter met the model, in the request's order; empty where the provider does not say.
+    loras: Vec<LoraView>,
     /// The id of the request, also in `x-request-id`.
     request_id: String,
 }
@@ -87,6 +89,28 @@ pub(super) struct FallbackView {
     used: bool,
     /// `auto` or `never`.
     policy: &'static str,
+}
+
+/// How an adapter met the model.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LoraView {
+    /// Its name, as it was asked for.
+    name: String,
+    /// How strongly it acted.
+    weight: f64,
+    /// Layers of it that the model has; the others were left out.
+    matched: u32,
+    /// Layers of it.
+    total: u32,
+    /// The first of those that were left out, at most 20, as the adapter calls them.
+    unmatched: Vec<String>,
+}
+
+impl From<&LoraReport> for LoraView {
+    fn from(LoraReport { lora, matched, total, unmatched }: &LoraReport) -> Self {
+        let (name, unmatched) = (lora.name.clone(), unmatched.clone());
+        Self { name, weight: lora.weight, matched: *matched, total: *total, unmatched }
+    }
 }
 
 /// Where the time went, in milliseconds.
@@ -166,6 +190,7 @@ impl Answer {
             cost_usd: generation.cost_usd,
             timings_ms: Timings { total: milliseconds(*total), overhead: milliseconds(*overhead) },
             warnings: generation.warnings.clone(),
+            loras: generation.loras.iter().map(LoraView::from).collect(),
             request_id: self.request_id.as_str().to_owned(),
         }
     }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::{gateway, nonzero, routing, size, target, told};
-use crate::gateway::{Error, Routing, Scope};
+use super::{caching, gateway, nonzero, registered, routing, size, target, told};
+use crate::gateway::{Error, Gateway, MemoryStore, Registered, Registry, Routing, Scope, SetBy};
 use crate::generation::{
-    Availability, FallbackPolicy, GenerationRequest, ImageFormat, Installed, Limits, Model, Seed, SizeWish, Support,
-    Supports, Wish,
+    Availability, FallbackPolicy, GenerationRequest, ImageFormat, Installed, Limits, Model, ProviderId, Seed, SizeWish,
+    Support, Supports, Wish,
 };
+use crate::metrics::Metrics;
 use crate::providers::ErrorKind;
 use crate::providers::scripted::{Scripted, Step, model, request};
 
@@ -197,14 +198,83 @@ async fn one_deadline_covers_the_whole_chain() {
     let asked = GenerationRequest { timeout: Some(Duration::from_secs(3)), ..request() };
     let error = house.generate(&asked, "r", &Scope::everybody()).await.unwrap_err();
     assert_eq!(started.elapsed(), Duration::from_secs(3));
-    let Error::DeadlineExceeded { limit, attempts } = error else { panic!("{error:?}") };
-    assert_eq!((limit, told(&attempts)), (Duration::from_secs(3), vec!["a/m failed timeout 1".to_owned()]));
+    let Error::DeadlineExceeded { limit, set_by, attempts } = error else { panic!("{error:?}") };
+    assert_eq!((limit, set_by), (Duration::from_secs(3), SetBy::Request));
+    assert_eq!(told(&attempts), ["a/m failed timeout 1"]);
     assert!(second.asked().is_empty());
 
     let patient = GenerationRequest { timeout: Some(Duration::from_hours(1)), ..request() };
     let hanging = gateway(&[("a", &scripted(Step::Hang))], routing());
     let error = hanging.generate(&patient, "r", &Scope::everybody()).await.unwrap_err();
-    assert!(matches!(error, Error::DeadlineExceeded { limit, .. } if limit == routing().deadline));
+    let Error::DeadlineExceeded { limit, set_by, .. } = error else { panic!("{error:?}") };
+    assert_eq!((limit, set_by), (routing().deadline, SetBy::Routing));
+}
+
+/// A house whose provider `own` has a deadline of its own.
+fn with_own_deadline(providers: &[(&str, &Scripted)], deadline: Duration) -> Gateway {
+    let of = |((id, provider), priority): (&(&str, &Scripted), i32)| {
+        let deadline = (*id == "own").then_some(deadline);
+        Registered { deadline, ..registered(id, priority, provider) }
+    };
+    let registered = providers.iter().zip(1..).map(of).collect();
+    Gateway::new(Registry::new(registered), routing(), caching(), Metrics::new(), Box::new(MemoryStore::default()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_may_have_a_deadline_of_its_own() {
+    let (minutes, everybody) = (Duration::from_mins, Scope::everybody());
+    let slow = || scripted(Step::After(minutes(9)));
+    let house = with_own_deadline(&[("own", &slow())], minutes(10));
+    let outcome = house.generate(&request(), "r", &everybody).await.unwrap();
+    assert_eq!((outcome.attempts[0].duration, outcome.total), (minutes(9), minutes(9)));
+
+    // It ends, too.
+    let hangs = || scripted(Step::Hang);
+    let house = with_own_deadline(&[("own", &hangs())], minutes(10));
+    let started = tokio::time::Instant::now();
+    let error = house.generate(&request(), "r", &everybody).await.unwrap_err();
+    assert_eq!(started.elapsed(), minutes(10));
+    let Error::DeadlineExceeded { limit, set_by, .. } = error else { panic!("{error:?}") };
+    assert_eq!((limit, set_by), (minutes(10), SetBy::Provider(ProviderId::new("own"))));
+
+    // It may be shorter than everybody's, and the caller may have less time than either.
+    for (timeout, own, expected) in [(None, 30, 30), (Some(20), 600, 20), (Some(900), 600, 600)] {
+        let house = with_own_deadline(&[("own", &hangs())], Duration::from_secs(own));
+        let started = tokio::time::Instant::now();
+        let asked = GenerationRequest { timeout: timeout.map(Duration::from_secs), ..request() };
+        let error = house.generate(&asked, "r", &everybody).await.unwrap_err();
+        assert_eq!(started.elapsed(), Duration::from_secs(expected), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_others_have_their_time_together_whoever_stands_before_them() {
+    let (minutes, everybody) = (Duration::from_mins, Scope::everybody());
+    let fails = |after| scripted(Step::FailAfter(ErrorKind::Unavailable, after));
+    // One minute of the two is gone when `own` begins, and one is left when it has failed.
+    let house = with_own_deadline(
+        &[("a", &fails(minutes(1))), ("own", &fails(minutes(5))), ("b", &scripted(Step::Hang))],
+        minutes(9),
+    );
+    let started = tokio::time::Instant::now();
+    let error = house.generate(&request(), "r", &everybody).await.unwrap_err();
+    assert_eq!(started.elapsed(), minutes(7));
+    let Error::DeadlineExceeded { limit, set_by, attempts } = error else { panic!("{error:?}") };
+    assert_eq!((limit, set_by, attempts.len()), (minutes(2), SetBy::Routing, 3));
+
+    // Who has no time left ends the chain: nobody waits ten minutes more who was told of two.
+    let own = scripted(Step::Pictures);
+    let house = with_own_deadline(&[("a", &scripted(Step::Hang)), ("own", &own)], minutes(9));
+    let started = tokio::time::Instant::now();
+    house.generate(&request(), "r", &everybody).await.unwrap_err();
+    assert_eq!((started.elapsed(), own.asked().len()), (minutes(2), 0));
+
+    // A caller's own limit covers the whole chain.
+    let asked = GenerationRequest { timeout: Some(minutes(6)), ..request() };
+    let house = with_own_deadline(&[("own", &fails(minutes(5))), ("b", &scripted(Step::Hang))], minutes(9));
+    let started = tokio::time::Instant::now();
+    house.generate(&asked, "r", &everybody).await.unwrap_err();
+    assert_eq!(started.elapsed(), minutes(6));
 }
 
 #[tokio::test(start_paused = true)]

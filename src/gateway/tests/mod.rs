@@ -46,6 +46,7 @@ fn registered(id: &str, priority: i32, provider: &Scripted) -> Registered {
         aliases: vec![format!("{id}_alias")],
         priority,
         on_disconnect: OnDisconnect::Cancel,
+        deadline: None,
         provider,
         gauges: Arc::default(),
     }

@@ -68,7 +68,7 @@ pub fn wrap(id: &ProviderId, built: Built, policy: &Policy, prices: ModelPrices,
     let built = Built { first: whole(first), others: others.into_iter().map(whole).collect() };
     let keys = Keys::new(id.clone(), built);
     let ring = keys.ring();
-    let mut provider: Arc<dyn Provider> = Arc::new(Timeout::new(Arc::new(keys), policy.timeout));
+    let mut provider: Arc<dyn Provider> = Arc::new(Timeout::new(Arc::new(keys), id.clone(), policy.timeout));
 
     let circuit = (policy.breaker.failures > 0).then(|| Arc::new(Circuit::new(policy.breaker.clone())));
     if let Some(circuit) = &circuit {

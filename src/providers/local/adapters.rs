@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use easel_catalog::{Lookup, find_model};
 use strsim::jaro_winkler;
 
+use super::digest;
 use super::installed::Library;
 use crate::providers::{Error, ErrorKind};
 
@@ -14,6 +15,8 @@ use crate::providers::{Error, ErrorKind};
 const FOLDER: &str = "loras";
 /// What adapters' files end in.
 const EXTENSIONS: [&str; 3] = ["safetensors", "pt", "ckpt"];
+/// What PEFT writes beside an adapter: it says how strongly the adapter acts.
+const CONFIG: &str = "adapter_config.json";
 /// Names that are looked through for those nearest to an unknown one.
 const MOST_NAMES: usize = 5000;
 
@@ -42,8 +45,20 @@ impl Adapters {
 
     /// The file of the adapter of this name. Looked for anew each time: adapters come and go while Easel runs.
     pub fn find(&self, name: &str) -> Result<PathBuf, Error> {
-        let places = self.declared.get(name).into_iter().cloned().chain(self.places(name));
-        places.into_iter().find(|path| path.is_file()).ok_or_else(|| self.unknown(name))
+        self.place(name).ok_or_else(|| self.unknown(name))
+    }
+
+    /// What the adapter of this name is now, if there is one.
+    pub fn digest(&self, name: &str) -> Option<String> {
+        // A link that is led elsewhere is another adapter, even where both have the same size and time.
+        let file = fs::canonicalize(self.place(name)?).ok()?;
+        let config = file.with_file_name(CONFIG);
+        let place = file.to_string_lossy();
+        Some(digest::of([(&*place, file.as_path()), (CONFIG, config.as_path())].into_iter()))
+    }
+
+    fn place(&self, name: &str) -> Option<PathBuf> {
+        self.declared.get(name).cloned().into_iter().chain(self.places(name)).find(|path| path.is_file())
     }
 
     /// Where a file of this name may lie; nowhere when the name leads out of the folder.
@@ -124,6 +139,33 @@ mod tests {
         ] {
             assert_eq!(found(name).unwrap(), Path::new(file), "{name}");
         }
+    }
+
+    #[test]
+    fn another_file_of_the_same_name_has_another_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let adapters = adapters(folder.path());
+        let loras = folder.path().join("loras");
+        let mut seen = vec![adapters.digest("ink").unwrap()];
+        assert_eq!(seen, [adapters.digest("ink.safetensors").unwrap()]);
+        assert_eq!(adapters.digest("inc"), None);
+        fs::write(loras.join("ink.safetensors"), b"longer").unwrap();
+        seen.push(adapters.digest("ink").unwrap());
+        fs::write(loras.join("adapter_config.json"), b"{}").unwrap();
+        seen.push(adapters.digest("ink").unwrap());
+        // Of the same size and time, and another file.
+        let time = fs::metadata(loras.join("ink.safetensors")).unwrap().modified().unwrap();
+        for other in ["a", "b"] {
+            let file = fs::File::create(folder.path().join(other)).unwrap();
+            file.set_modified(time).unwrap();
+            fs::remove_file(loras.join("ink.safetensors")).unwrap();
+            std::os::unix::fs::symlink(folder.path().join(other), loras.join("ink.safetensors")).unwrap();
+            seen.push(adapters.digest("ink").unwrap());
+        }
+        let all = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), all);
     }
 
     #[test]

@@ -2,22 +2,28 @@
 
 use std::collections::HashMap;
 
-use easel_engine_protocol::{EngineError, Event};
+use easel_engine_protocol::{AdapterReport, EngineError, Event};
 use reqwest::{Response, StatusCode};
 
 use super::error::{engine_ended, not_understood, of_engine};
 use super::places::Places;
 use crate::container;
-use crate::generation::{GeneratedImage, Generation, ImageFormat, ImageSize, PartialImage, Seed};
+use crate::generation::{GeneratedImage, Generation, ImageFormat, ImageSize, Lora, LoraReport, PartialImage, Seed};
 use crate::providers::{Call, Error};
 
 /// Longest line: one large picture in base64.
 const MAX_LINE: usize = 256 << 20;
 
 /// Reads the answer to a job to its end. Dropping the future closes the connection, which cancels the job.
-pub(super) async fn read(response: Response, places: &Places, call: &Call) -> Result<Generation, Error> {
+/// `loras` are the adapters that the job was made of.
+pub(super) async fn read(
+    response: Response,
+    places: &Places,
+    loras: &[Lora],
+    call: &Call,
+) -> Result<Generation, Error> {
     if response.status() == StatusCode::OK {
-        return read_events(Lines::new(response), places, call).await;
+        return read_events(Lines::new(response), places, loras, call).await;
     }
     let body = response.bytes().await.map_err(|error| engine_ended().with_source(error.without_url()))?;
     Err(match serde_json::from_slice::<EngineError>(&body) {
@@ -26,7 +32,7 @@ pub(super) async fn read(response: Response, places: &Places, call: &Call) -> Re
     })
 }
 
-async fn read_events(mut lines: Lines, places: &Places, call: &Call) -> Result<Generation, Error> {
+async fn read_events(mut lines: Lines, places: &Places, loras: &[Lora], call: &Call) -> Result<Generation, Error> {
     let mut generation = Generation { cost_usd: Some(0.0), ..Generation::default() };
     let mut shown = HashMap::new();
     while let Some(line) = lines.next().await? {
@@ -42,6 +48,7 @@ async fn read_events(mut lines: Lines, places: &Places, call: &Call) -> Result<G
                 }
             }
             Event::Warning { message } => generation.warnings.push(places.hide(&message)),
+            Event::Adapters { adapters } => generation.loras = loras.iter().zip(adapters).map(met).collect(),
             Event::Image { image, seed, width, height, png_base64 } => {
                 if usize::try_from(image).ok() != Some(generation.images.len()) {
                     return Err(not_understood("pictures out of order"));
@@ -63,6 +70,17 @@ async fn read_events(mut lines: Lines, places: &Places, call: &Call) -> Result<G
     }
     // A stream that ends without its last event was cut off.
     Err(engine_ended())
+}
+
+/// How an adapter met the model, by the name that the caller has for it.
+fn met((lora, report): (&Lora, AdapterReport)) -> LoraReport {
+    let AdapterReport { matched, total, components: _, unmatched } = report;
+    LoraReport {
+        lora: lora.clone(),
+        matched,
+        total,
+        unmatched: unmatched.into_iter().map(|layer| layer.name).collect(),
+    }
 }
 
 fn preview(png_base64: &str) -> Option<GeneratedImage> {

@@ -41,7 +41,7 @@ pub struct Local {
     /// The models whose files are here.
     models: HashMap<ModelKey, LocalModel>,
     /// Where adapters are found.
-    adapters: Adapters,
+    adapters: Arc<Adapters>,
     supervisor: Supervisor,
 }
 
@@ -81,7 +81,7 @@ impl Provider for Local {
             }
             Err(error) => return Err(engine_ended().with_source(error)),
         };
-        let generation = events::read(events, &job.places, call).await;
+        let generation = events::read(events, &job.places, &request.loras, call).await;
         if generation.is_err() {
             // So that whoever asks next finds the end noticed.
             lease.engine().ends_within(NOTICE).await;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use easel_engine_protocol::{AdapterReport, UnmatchedLayer};
+
 /// Unmatched layers that are named in a sentence; the report has them all.
 const SHOWN: usize = 5;
 
@@ -57,6 +59,20 @@ impl MatchReport {
         components
     }
 
+    /// What the engine's answer says of it.
+    pub fn told(&self) -> AdapterReport {
+        let named = self.unmatched.iter().take(AdapterReport::MOST_NAMED);
+        let components = self.components().into_iter().map(|(name, layers)| (name.to_owned(), counted(layers)));
+        AdapterReport {
+            matched: counted(self.matched.len()),
+            total: counted(self.matched.len() + self.unmatched.len()),
+            components: components.collect(),
+            unmatched: named
+                .map(|layer| UnmatchedLayer { name: layer.name.clone(), nearest: layer.nearest.clone() })
+                .collect(),
+        }
+    }
+
     /// A sentence about the layers that the model does not have, if there are any.
     pub fn warning(&self) -> Option<String> {
         if self.unmatched.is_empty() {
@@ -83,4 +99,8 @@ impl MatchReport {
             more => format!("{} and {more} more", shown.join(", ")),
         }
     }
+}
+
+fn counted(layers: usize) -> u32 {
+    u32::try_from(layers).unwrap_or(u32::MAX)
 }

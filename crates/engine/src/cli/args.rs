@@ -1,10 +1,10 @@
 //! What can be said on the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args as ArgGroup, Parser, Subcommand, ValueEnum};
-use easel_engine_protocol::{Dtype, PipelineKind};
+use easel_engine_protocol::{Dtype, Lora, PipelineKind};
 use serde_json::{Map, Value};
 
 use crate::worker::DeviceName;
@@ -57,7 +57,12 @@ From a picture: --image, and --strength says how far from it. Only a part of it:
 small part of a large picture: --mask-padding too, then only the part is computed, in full resolution, and laid into the \
 picture.
 
-  easel-engine generate --model MODEL --prompt 'a red hat' --image portrait.png --mask hat.png --mask-padding 32 --out hat.png"
+  easel-engine generate --model MODEL --prompt 'a red hat' --image portrait.png --mask hat.png --mask-padding 32 --out hat.png
+
+With adapters (LoRA and its kin): --lora, once for each, in the order in which they are applied. How many layers of each \
+file the model has is printed; those that it does not have are left out, unless --strict-loras is given.
+
+  easel-engine generate --model MODEL --prompt 'a fox' --lora ink.safetensors:0.8 --lora detail.safetensors --out fox.png"
 )]
 pub(super) struct Generate {
     /// The model: a folder in diffusers layout, the one that holds `model_index.json`; or a single file.
@@ -98,6 +103,13 @@ pub(super) struct Generate {
     /// Compute only what the mask shows and so many pixels around it, as large as --width and --height.
     #[arg(long, value_name = "PIXELS", requires = "mask")]
     pub(super) mask_padding: Option<u32>,
+    /// An adapter (LoRA and its kin) and how much of it, 1 being as it was trained, which is also meant when nothing is said;
+    /// less than 0 goes the other way. May be given again.
+    #[arg(long = "lora", value_name = "PATH[:WEIGHT]", value_parser = parse_lora)]
+    pub(super) loras: Vec<Lora>,
+    /// Refuse an adapter with layers that the model does not have, and name them all, instead of leaving them out.
+    #[arg(long, visible_alias = "strict-lora", requires = "loras")]
+    pub(super) strict_loras: bool,
     /// Denoising steps, 1 to 1000.
     #[arg(long, default_value_t = 30)]
     pub(super) steps: u32,
@@ -219,6 +231,21 @@ fn parse_part(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+/// What stands after the last colon is the weight where it is a number; a colon may also belong to the path.
+fn parse_lora(text: &str) -> Result<Lora, String> {
+    let lora = |path: &str, weight: f64| Lora { path: path.into(), weight, text_encoder_weight: None };
+    let Some((path, weight)) = text.rsplit_once(':').filter(|(path, _)| !path.is_empty()) else {
+        return Ok(lora(text, 1.0));
+    };
+    match weight.trim().parse::<f64>() {
+        Ok(weight) if weight.is_finite() => Ok(lora(path, weight)),
+        Err(_) if weight.contains('/') || Path::new(path).extension().is_none() => Ok(lora(text, 1.0)),
+        Ok(_) | Err(_) => {
+            Err(format!("`{weight}` is not a weight: write PATH or PATH:WEIGHT, as in ink.safetensors:0.8"))
+        }
+    }
+}
+
 fn parse_scheduler(text: &str) -> Result<Scheduler, serde_json::Error> {
     if text.trim_start().starts_with('{') {
         return serde_json::from_str(text).map(Scheduler);
@@ -270,8 +297,30 @@ fn parse_size(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_memory, parse_size};
+    use std::path::Path;
+
+    use super::{parse_lora, parse_memory, parse_size};
     use crate::worker::DeviceName;
+
+    #[test]
+    fn an_adapter_has_a_weight_where_a_number_follows() {
+        for (text, path, weight) in [
+            ("ink.safetensors", "ink.safetensors", 1.0),
+            ("ink.safetensors:0.8", "ink.safetensors", 0.8),
+            ("ink.safetensors:-1", "ink.safetensors", -1.0),
+            ("a:b/ink.safetensors", "a:b/ink.safetensors", 1.0),
+            ("a:b/ink.safetensors:.5", "a:b/ink.safetensors", 0.5),
+            ("odd:name", "odd:name", 1.0),
+            ("odd:name:1", "odd:name", 1.0),
+            (":2", ":2", 1.0),
+        ] {
+            let lora = parse_lora(text).unwrap();
+            assert_eq!((lora.path.as_path(), lora.weight), (Path::new(path), weight), "{text}");
+        }
+        for wrong in ["ink.safetensors:", "ink.safetensors:strong", "ink.safetensors:nan", "ink.safetensors:inf"] {
+            assert!(parse_lora(wrong).unwrap_err().contains("PATH:WEIGHT"), "{wrong}");
+        }
+    }
 
     #[test]
     fn sizes_have_units() {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use easel_engine_protocol::{EngineError, Event, GenerateJob, InputImage, ModelSource, Options, PipelineKind, Timings};
+use easel_engine_protocol::{
+    AdapterReport, EngineError, Event, GenerateJob, InputImage, Lora, ModelSource, Options, PipelineKind, Timings,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -28,6 +30,8 @@ const SIDE_MULTIPLE: u32 = 8;
 struct Made {
     pictures: Vec<Written>,
     warnings: Vec<String>,
+    /// How each adapter met the model, in their order.
+    adapters: Vec<AdapterReport>,
     timings: Timings,
 }
 
@@ -61,6 +65,7 @@ fn make(args: &Generate) -> Result<Made> {
     let mut job = worker.submit(job, JobOptions { dump })?;
     let bar = bar(args.steps);
     let mut warnings = Vec::new();
+    let mut met = Vec::new();
     let mut pictures = Vec::new();
     while let Some(event) = job.blocking_next() {
         match event {
@@ -69,6 +74,10 @@ fn make(args: &Generate) -> Result<Made> {
             Event::Warning { message } => {
                 bar.suspend(|| eprintln!("warning: {message}"));
                 warnings.push(message);
+            }
+            Event::Adapters { adapters } => {
+                bar.suspend(|| print_adapters(args, &adapters));
+                met = adapters;
             }
             Event::Step { step, steps, .. } => {
                 bar.set_message("drawing");
@@ -86,7 +95,7 @@ fn make(args: &Generate) -> Result<Made> {
                 if pictures.is_empty() {
                     break;
                 }
-                return Ok(Made { pictures, warnings, timings });
+                return Ok(Made { pictures, warnings, adapters: met, timings });
             }
             Event::Failed { error } => {
                 bar.finish_and_clear();
@@ -124,7 +133,13 @@ fn job(args: &Generate) -> Result<GenerateJob> {
         mask,
         strength: args.strength,
         mask_padding: args.mask_padding,
-        options: Options { clip_skip: args.clip_skip, guidance_rescale: args.guidance_rescale, ..Options::default() },
+        loras: args.loras.clone(),
+        options: Options {
+            clip_skip: args.clip_skip,
+            guidance_rescale: args.guidance_rescale,
+            strict_loras: args.strict_loras,
+            ..Options::default()
+        },
         dtype: args.dtype.map(Into::into),
         device: args.device.map(|device| device.to_string()),
         ..GenerateJob::new(model, &args.prompt)
@@ -215,8 +230,17 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// On standard error, before the picture is made: it may be broken off for it. What is left out is told as a warning.
+fn print_adapters(args: &Generate, adapters: &[AdapterReport]) {
+    for (lora, AdapterReport { matched, total, components, .. }) in args.loras.iter().zip(adapters) {
+        let each: Vec<_> = components.iter().map(|(name, layers)| format!("{name} {layers}")).collect();
+        let (path, weight) = (lora.path.display(), lora.weight);
+        eprintln!("{path}, weight {weight}: {matched} of {total} layers are in the model ({})", each.join(", "));
+    }
+}
+
 fn print_made(args: &Generate, made: &Made) {
-    let Made { pictures, warnings, timings } = made;
+    let Made { pictures, warnings, adapters, timings } = made;
     let object = |Written { path, seed, width, height }: &Written| json!({ "path": path, "seed": seed, "width": width, "height": height });
     if args.json {
         let mut printed = match pictures.as_slice() {
@@ -225,6 +249,17 @@ fn print_made(args: &Generate, made: &Made) {
         };
         if let Some(fields) = printed.as_object_mut() {
             fields.insert("warnings".to_owned(), json!(warnings));
+            if !adapters.is_empty() {
+                let of = |(lora, report): (&Lora, &AdapterReport)| {
+                    let mut of = json!(report);
+                    if let Some(fields) = of.as_object_mut() {
+                        fields.insert("path".to_owned(), json!(lora.path));
+                        fields.insert("weight".to_owned(), json!(lora.weight));
+                    }
+                    of
+                };
+                fields.insert("loras".to_owned(), args.loras.iter().zip(adapters).map(of).collect());
+            }
             fields.insert("timings".to_owned(), json!(timings));
         }
         println!("{printed}");

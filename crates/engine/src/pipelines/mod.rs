@@ -30,6 +30,7 @@ pub use sd::Sd;
 pub use sdxl::Sdxl;
 
 use crate::Result;
+use crate::adapters::{AdapterSet, MatchReport};
 use crate::models::vae::Tiling;
 use crate::pictures::Pixels;
 use crate::pool::Pool;
@@ -129,12 +130,23 @@ pub trait Observer {
         false
     }
 
+    /// How each adapter of the request meets the model, in their order; not said where there is none.
+    fn adapters(&mut self, _reports: &[MatchReport]) {}
+
     /// Something goes otherwise than asked; a sentence for people.
     fn warn(&mut self, _message: &str) {}
 
     /// What was computed on the way, under the name that the parity fixtures use. Names of the first picture stand
     /// alone, those of picture `n` begin with `image_n.`.
     fn dump(&mut self, _name: &str, _tensor: &Tensor) {}
+}
+
+/// Tells how the adapters of a request meet its model.
+fn tell_adapters(adapters: &AdapterSet, observer: &mut dyn Observer) {
+    if !adapters.reports().is_empty() {
+        observer.adapters(adapters.reports());
+    }
+    adapters.warnings().for_each(|warning| observer.warn(&warning));
 }
 
 /// A name for [`Observer::dump`].

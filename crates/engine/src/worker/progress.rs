@@ -10,6 +10,7 @@ use easel_engine_protocol::{Event, GenerateJob, Timings};
 use tch::Tensor;
 
 use super::job::Task;
+use crate::adapters::MatchReport;
 use crate::pictures::Pixels;
 use crate::pipelines::{Observer, Picture};
 use crate::{Result, dump, png};
@@ -122,6 +123,10 @@ impl Observer for Progress<'_> {
 
     fn is_cancelled(&mut self) -> bool {
         self.task.cancel.is_set()
+    }
+
+    fn adapters(&mut self, reports: &[MatchReport]) {
+        self.send(Event::Adapters { adapters: reports.iter().map(MatchReport::told).collect() });
     }
 
     fn warn(&mut self, message: &str) {

@@ -17,7 +17,7 @@ use super::adapters::Adapters;
 use super::installed::{self, Found, Library};
 use super::supervisor::{Launch, Supervisor};
 use crate::byte_size;
-use crate::generation::{Capabilities, Installed, Model, ModelKey, ProviderId};
+use crate::generation::{Capabilities, Installed, LoraFiles, Model, ModelKey, ProviderId};
 use crate::providers::{BuildError, Built, Environment, KindConfig};
 
 /// Which model leads when the section names none: the first of these that is installed, then by key, then the one
@@ -60,6 +60,8 @@ pub struct Config {
 
 impl KindConfig for Config {
     const KIND: &'static str = "local";
+    // How long a picture takes is a matter of this machine, which its owner knows.
+    const TAKES_ITS_TIME: bool = true;
 
     fn build(self, id: &ProviderId, environment: &Environment) -> Result<Built, BuildError> {
         if self.models.is_empty() {
@@ -79,6 +81,9 @@ impl KindConfig for Config {
         }
         let adapters = Adapters::new(&self.loras, &library)
             .map_err(|(name, reason)| BuildError::config(format!("loras.{name}"), reason))?;
+        let adapters = Arc::new(adapters);
+        let files = Arc::clone(&adapters);
+        let lora_files = Some(LoraFiles::new(move |name| files.digest(name)));
         let default_model = default_model(&listed, environment.default_model.as_deref())?;
         let launch = Launch {
             id: id.clone(),
@@ -91,7 +96,7 @@ impl KindConfig for Config {
             ready_timeout: self.ready_timeout,
         };
         Ok(Built::one(Local {
-            capabilities: Arc::new(Capabilities { models: listed, default_model, open: None }),
+            capabilities: Arc::new(Capabilities { models: listed, default_model, open: None, lora_files }),
             models,
             adapters,
             supervisor: Supervisor::new(launch, self.idle_timeout),

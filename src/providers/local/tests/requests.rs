@@ -5,7 +5,9 @@ use std::num::NonZeroU32;
 use serde_json::{Value, json};
 
 use super::{House, call, json_of, prompt, shapes, stand_in};
-use crate::generation::{GenerationRequest, ImageFormat, ImageSize, Lora, Seed, SizeWish, SourceImage, Wish};
+use crate::generation::{
+    GenerationRequest, ImageFormat, ImageSize, Lora, LoraReport, Seed, SizeWish, SourceImage, Wish,
+};
 use crate::providers::ErrorKind;
 use crate::providers::scripted::encoded;
 
@@ -122,6 +124,24 @@ async fn pictures_come_back_with_their_seeds_and_warnings() {
     assert_eq!((seeds, call.upstream_calls()), (vec![5, 6], 1));
     assert_eq!(generation.images[0].size, ImageSize::new(128, 128).unwrap());
     assert_eq!(generation.warnings, ["the prompt was cut after 77 tokens"]);
+}
+
+#[tokio::test]
+async fn how_adapters_meet_the_model_comes_back_by_their_names() {
+    let house = House::new();
+    std::fs::create_dir_all(house.path("models/loras")).unwrap();
+    for name in ["ink", "oil"] {
+        std::fs::write(house.path(&format!("models/loras/{name}.safetensors")), b"").unwrap();
+    }
+    let provider = house.with_engine(&stand_in::sound());
+    let lora = |name: &str, weight: f64| Lora { name: name.to_owned(), weight };
+    let (ink, oil) = (lora("ink", 0.5), lora("oil", 1.0));
+    let asked = GenerationRequest { loras: vec![ink.clone(), oil.clone()], ..prompt("adapters") };
+    let generation = provider.generate(&asked, &call()).await.unwrap();
+    let whole = LoraReport { lora: ink, matched: 5, total: 5, unmatched: Vec::new() };
+    let part = LoraReport { lora: oil, matched: 3, total: 4, unmatched: vec!["attic".to_owned()] };
+    assert_eq!(generation.loras, [whole, part]);
+    assert!(provider.generate(&prompt("x"), &call()).await.unwrap().loras.is_empty());
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use base64::Engine as _;
 use easel_engine_protocol::{
-    DeviceStatus, EngineError, EngineErrorKind, Event, GenerateJob, PROTOCOL, Status, Timings,
+    AdapterReport, DeviceStatus, EngineError, EngineErrorKind, Event, GenerateJob, PROTOCOL, Status, Timings,
+    UnmatchedLayer,
 };
 use serde::Serialize;
 
@@ -125,6 +126,15 @@ fn events(mut connection: &UnixStream, job: &GenerateJob, beside: &Path) -> Opti
             let good = base64::engine::general_purpose::STANDARD.encode(encoded(size, ImageFormat::Png));
             for (step, png_base64) in [(1, good.clone()), (2, "AAAA".to_owned()), (3, good)] {
                 tell(&Event::Preview { image: 0, step, png_base64 })?;
+            }
+        }
+        "adapters" => {
+            let unmatched = vec![UnmatchedLayer { name: "attic".to_owned(), nearest: None }];
+            let whole = AdapterReport { matched: 5, total: 5, ..AdapterReport::default() };
+            let part = AdapterReport { matched: 3, total: 4, unmatched, ..AdapterReport::default() };
+            // What was said of an attempt that is made once more does not count twice.
+            for adapters in [vec![whole.clone()], vec![whole, part]] {
+                tell(&Event::Adapters { adapters })?;
             }
         }
         "long" => tell(&Event::Warning { message: "the prompt was cut after 77 tokens".to_owned() })?,

@@ -23,7 +23,7 @@ use super::preview::Preview;
 use super::size::latent_size;
 use super::text::TextCache;
 use super::work::{Strengths, Work};
-use super::{Observer, Picture, Pipeline, Request, Sampler, dump_name, pixels};
+use super::{Observer, Picture, Pipeline, Request, Sampler, dump_name, pixels, tell_adapters};
 use crate::adapters::AdapterSet;
 use crate::config::{ClipConfig, FluxConfig, T5Config, VaeConfig};
 use crate::models::FluxTransformer;
@@ -192,7 +192,7 @@ impl Pipeline for Flux {
         let tiling = self.tiling(request, &admission);
         let warnings = self.warnings.iter().map(String::as_str).chain(admission.warning());
         warnings.for_each(|warning| observer.warn(warning));
-        adapters.warnings().for_each(|warning| observer.warn(&warning));
+        tell_adapters(&adapters, observer);
         let texts = {
             let _computing = admission.enter(PhaseKind::EncodeText)?;
             self.encode_prompts(request, &adapters, pool, observer)?

@@ -23,7 +23,7 @@ use super::preview::Preview;
 use super::size::latent_size;
 use super::text::{self, Encoder, TextCache};
 use super::work::{Strengths, Work};
-use super::{Observer, Picture, Request, Together, dump_name, pixels};
+use super::{Observer, Picture, Request, Together, dump_name, pixels, tell_adapters};
 use crate::adapters::AdapterSet;
 use crate::config::{UNetConfig, VaeConfig};
 use crate::models::clip::LayerChoice;
@@ -180,7 +180,7 @@ impl<'a> Job<'a> {
         for warning in model.warnings.iter().map(String::as_str).chain(admission.warning()) {
             observer.warn(warning);
         }
-        checked.adapters.warnings().for_each(|warning| observer.warn(&warning));
+        tell_adapters(&checked.adapters, observer);
         let texts = {
             let _computing = admission.enter(PhaseKind::EncodeText)?;
             model.encode_prompts(family, request, &checked.adapters, pool, observer)?

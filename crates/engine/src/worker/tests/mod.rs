@@ -21,6 +21,7 @@ fn events_come_in_order_and_end_with_one_last() {
             Event::Queued { ahead } => format!("queued {ahead}"),
             Event::Loading => "loading".to_owned(),
             Event::Warning { message } => message.clone(),
+            Event::Adapters { adapters } => format!("adapters {}", adapters.len()),
             Event::Step { image, step, steps } => format!("{image} {step}/{steps}"),
             Event::Image { image, seed, .. } => format!("image {image} of {seed}"),
             Event::Done { .. } => "done".to_owned(),
