@@ -1,4 +1,4 @@
-//! Builds `shim.cpp` against the libtorch that `LIBTORCH` names, the one that `tch` is built against.
+//! Builds `shim.cpp` and `kernels.cpp` against the libtorch that `LIBTORCH` names, the one that `tch` is built against.
 
 use std::env;
 use std::path::Path;
@@ -6,7 +6,9 @@ use std::path::Path;
 fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=src/shim.cpp");
+    for source in ["src/shim.cpp", "src/kernels.cpp", "src/said.h"] {
+        println!("cargo::rerun-if-changed={source}");
+    }
     #[expect(clippy::disallowed_methods, reason = "cargo hands a build script its settings in no other way")]
     let libtorch = env::var_os("LIBTORCH");
     let Some(libtorch) = libtorch else {
@@ -29,7 +31,12 @@ fn main() {
         .flag(format!("-isystem{}", include.join("torch/csrc/api/include").display()))
         .warnings(true)
         .extra_warnings(true)
+        // Loops over numbers are vectors only when they are optimised, in builds for tests too.
+        .opt_level(3)
+        .flag("-fno-math-errno")
+        .flag("-fno-trapping-math")
         .file("src/shim.cpp")
+        .file("src/kernels.cpp")
         .compile("easel_torch_shim");
     println!("cargo::rustc-link-search=native={}", lib.display());
     println!("cargo::rustc-link-lib=dylib=torch_cpu");

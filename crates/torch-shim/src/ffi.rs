@@ -1,4 +1,4 @@
-//! The functions of `shim.cpp` as Rust sees them, and how their answers are read.
+//! The functions of `shim.cpp` and `kernels.cpp` as Rust sees them, and how their answers are read.
 #![expect(unsafe_code, reason = "what is declared and read here is C")]
 
 use std::ffi::{CStr, c_char};
@@ -14,7 +14,7 @@ pub(crate) struct CGenerator {
     _opaque: [u8; 0],
 }
 
-// SAFETY: these are the declarations of `shim.cpp`, line for line; its calling convention is C's.
+// SAFETY: these are the declarations of `shim.cpp` and `kernels.cpp`, line for line; its calling convention is C's.
 unsafe extern "C" {
     fn easel_shim_free_text(said: *mut c_char);
     pub(crate) fn easel_shim_generator_new(seed: u64, out: *mut *mut CGenerator) -> *mut c_char;
@@ -27,6 +27,14 @@ unsafe extern "C" {
     ) -> *mut c_char;
     pub(crate) fn easel_shim_contiguous(tensor: *const C_tensor, format: i32, out: *mut *mut C_tensor) -> *mut c_char;
     pub(crate) fn easel_shim_is_contiguous(tensor: *const C_tensor, format: i32, out: *mut bool) -> *mut c_char;
+    pub(crate) fn easel_shim_gelu_tanh(x: *const C_tensor, out: *const C_tensor) -> *mut c_char;
+    pub(crate) fn easel_shim_norm_turn(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        turns: *const C_tensor,
+        eps: f64,
+        out: *const C_tensor,
+    ) -> *mut c_char;
     pub(crate) fn easel_shim_set_attention(flash: bool, math: bool) -> *mut c_char;
     pub(crate) fn easel_shim_attention(flash: *mut bool, math: *mut bool) -> *mut c_char;
     pub(crate) fn easel_shim_memory_install() -> *mut c_char;

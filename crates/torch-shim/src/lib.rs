@@ -1,6 +1,6 @@
 //! The few calls into libtorch that `tch` does not offer: private generators of random numbers, memory formats, the
-//! choice of attention kernels, and the memory of tensors on the CPU. One C++ file behind a safe face; it knows nothing
-//! of models.
+//! choice of attention kernels, the memory of tensors on the CPU, and what it does in many passes over that memory, in one.
+//! C++ behind a safe face; it knows nothing of models.
 //!
 //! Beside the engine's mapped weights this is the only unsafe code of Easel, and all of it is in the callers of `ffi`: each
 //! block says why it is sound. Everything works with libtorch's CPU half alone.
@@ -10,6 +10,7 @@ mod error;
 mod ffi;
 mod format;
 mod generator;
+pub mod kernels;
 pub mod memory;
 
 pub use attention::Attention;

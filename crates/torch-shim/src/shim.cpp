@@ -2,11 +2,11 @@
 // went wrong and is given back to easel_shim_free_text; no exception leaves this file. Tensors are pointers to
 // at::Tensor on the heap, as tch holds them. Nothing here needs a GPU or a symbol of libtorch's CUDA half.
 
+#include "said.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
-#include <exception>
 #include <list>
 #include <mutex>
 #include <unordered_map>
@@ -24,33 +24,8 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/MemoryFormat.h>
 #include <c10/core/impl/alloc_cpu.h>
-#include <c10/util/Exception.h>
 
 namespace {
-
-// Said when there is no memory for what should be said; never freed.
-char no_memory[] = "out of memory";
-
-char* text(const char* said) {
-  const size_t length = std::strlen(said) + 1;
-  auto* copy = static_cast<char*>(std::malloc(length));
-  return copy == nullptr ? no_memory : static_cast<char*>(std::memcpy(copy, said, length));
-}
-
-template <typename F>
-char* guarded(F&& body) noexcept {
-  try {
-    body();
-    return nullptr;
-  } catch (const c10::Error& error) {
-    // Without the trace of the stack that what() would add.
-    return text(error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    return text(error.what());
-  } catch (...) {
-    return text("libtorch threw something that is no exception");
-  }
-}
 
 // The memory formats as the Rust side numbers them.
 at::MemoryFormat format_of(int32_t format) {
@@ -259,7 +234,7 @@ char* easel_shim_memory_release_idle() {
 }
 
 void easel_shim_free_text(char* said) {
-  if (said != no_memory) {
+  if (said != easel_no_memory) {
     std::free(said);
   }
 }

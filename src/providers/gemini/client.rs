@@ -1,30 +1,29 @@
 //! One request to the service and the body of its answer, within bounds.
 
-use std::sync::OnceLock;
-
 use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
 use serde_json::{Map, Value};
 
 use super::error;
+use crate::providers::http::Clients;
 use crate::providers::upstream::{self, Body, MAX_ANSWER, MAX_ERROR};
-use crate::providers::{Call, Error, ErrorKind, http};
+use crate::providers::{Call, Error, ErrorKind};
 use crate::secret::Secret;
 
 /// The connection to the service, made on first use.
 pub(super) struct Client {
     key: Option<Secret>,
-    http: OnceLock<Option<reqwest::Client>>,
+    http: Clients,
 }
 
 impl Client {
     pub(super) fn new(key: Option<Secret>) -> Self {
-        Self { key, http: OnceLock::new() }
+        Self { key, http: Clients::default() }
     }
 
     /// Sends `body` and returns the body of a 200; every other answer is an error.
     pub(super) async fn post(&self, endpoint: &Url, body: &Map<String, Value>, call: &Call) -> Result<Vec<u8>, Error> {
-        let mut request = self.http()?.post(endpoint.clone()).header(ACCEPT, "application/json").json(body);
+        let mut request = self.http.mine()?.post(endpoint.clone()).header(ACCEPT, "application/json").json(body);
         if let Some(key) = &self.key {
             // Never as `?key=`, where proxies would log it.
             request = request.header("x-goog-api-key", header(key)?);
@@ -46,11 +45,6 @@ impl Client {
             ));
         }
         Ok(bytes)
-    }
-
-    fn http(&self) -> Result<&reqwest::Client, Error> {
-        let client = self.http.get_or_init(|| http::client_builder().ok()?.build().ok());
-        client.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "the HTTP client could not be made"))
     }
 
     async fn failure(&self, response: Response) -> Error {

@@ -1,7 +1,5 @@
 //! One request to the upstream and its answer, within bounds.
 
-use std::sync::OnceLock;
-
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::multipart::{Form, Part};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
@@ -10,8 +8,9 @@ use serde_json::Value;
 use super::request::Body;
 use crate::fetch::Origin;
 use crate::generation::SourceImage;
+use crate::providers::http::Clients;
 use crate::providers::upstream::{self, MAX_ANSWER, MAX_ERROR};
-use crate::providers::{Call, Error, ErrorKind, http};
+use crate::providers::{Call, Error, ErrorKind};
 use crate::secret::Secret;
 
 /// The connection to one upstream, made on first use.
@@ -20,7 +19,7 @@ pub(super) struct Client {
     key: Option<Secret>,
     /// Headers that the configuration adds to every request.
     headers: HeaderMap,
-    http: OnceLock<Option<reqwest::Client>>,
+    http: Clients,
 }
 
 /// An answer that is no 200.
@@ -33,7 +32,7 @@ pub(super) struct Refused {
 
 impl Client {
     pub(super) fn new(base: Url, key: Option<Secret>, headers: HeaderMap) -> Self {
-        Self { base, key, headers, http: OnceLock::new() }
+        Self { base, key, headers, http: Clients::default() }
     }
 
     /// The origin that answered addresses may lie on whatever it is.
@@ -59,7 +58,7 @@ impl Client {
             headers.insert(AUTHORIZATION, bearer(key)?);
         }
         headers.extend(further.iter().cloned());
-        let request = self.http()?.post(self.url(path)?).headers(headers);
+        let request = self.http.mine()?.post(self.url(path)?).headers(headers);
         let request = with_body(request, body)?;
         call.count_upstream_call();
         let response = request.send().await.map_err(upstream::of_transport)?;
@@ -80,11 +79,6 @@ impl Client {
             .pop_if_empty()
             .extend(path.split('/').filter(|part| !part.is_empty()));
         Ok(url)
-    }
-
-    fn http(&self) -> Result<&reqwest::Client, Error> {
-        let client = self.http.get_or_init(|| http::client_builder().ok()?.build().ok());
-        client.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "the HTTP client could not be made"))
     }
 }
 

@@ -1,19 +1,19 @@
 //! One request to the vendor's one address, and the body of its answer, within bounds.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{StatusCode, Url};
 
+use crate::providers::http::Clients;
 use crate::providers::upstream::{self, Body, MAX_ANSWER};
-use crate::providers::{Error, ErrorKind, http, retry_after};
+use crate::providers::{Error, ErrorKind, retry_after};
 use crate::secret::Secret;
 
 /// The connection to the vendor, made on first use.
 pub(super) struct Client {
     endpoint: Url,
-    http: OnceLock<Option<reqwest::Client>>,
+    http: Clients,
 }
 
 /// An answer of any status.
@@ -36,13 +36,13 @@ pub(super) struct Lost {
 
 impl Client {
     pub(super) fn new(endpoint: Url) -> Self {
-        Self { endpoint, http: OnceLock::new() }
+        Self { endpoint, http: Clients::default() }
     }
 
     /// Sends `body` and reads the answer.
     pub(super) async fn post(&self, body: Vec<u8>, key: &Secret) -> Result<Reply, Lost> {
         let never_sent = |error| Lost { error, leaves_doubt: false };
-        let request = self.http().map_err(never_sent)?.post(self.endpoint.clone());
+        let request = self.http.mine().map_err(never_sent)?.post(self.endpoint.clone());
         let request = request
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/json")
@@ -72,11 +72,6 @@ impl Client {
             Err(error) if status.is_success() => Err(lost(error)),
             Ok(_) | Err(_) => Ok(Reply { status, retry_after, body: Vec::new() }),
         }
-    }
-
-    fn http(&self) -> Result<&reqwest::Client, Error> {
-        let client = self.http.get_or_init(|| http::client_builder().ok()?.build().ok());
-        client.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "the HTTP client could not be made"))
     }
 }
 

@@ -169,10 +169,12 @@ fn run(hidden: Tensor, layers: &[Layer]) -> Result<Tensor> {
 }
 
 impl Network for ClipText {
-    const RUNS_ONCE: bool = true;
-
     fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
         Self::open(weights, ClipConfig::read(&part.name, &part.class, &part.config)?)
+    }
+
+    fn is_read_once(_name: &str) -> bool {
+        true
     }
 
     /// An end of text that is the last of the vocabulary is the highest id, which is what the legacy id means.

@@ -97,10 +97,12 @@ impl T5Encoder {
 }
 
 impl Network for T5Encoder {
-    const RUNS_ONCE: bool = true;
-
     fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
         Self::open(weights, T5Config::read(&part.name, &part.class, &part.config)?)
+    }
+
+    fn is_read_once(_name: &str) -> bool {
+        true
     }
 
     fn settings(part: &Part) -> Result<String> {

@@ -3,6 +3,7 @@
 use std::f64::consts::PI;
 
 use tch::{Kind, Tensor};
+use torch_shim::kernels;
 
 use crate::Result;
 use crate::config::Activation;
@@ -15,6 +16,10 @@ impl Activation {
             Self::Silu => x.f_silu_()?,
             Self::Mish => x.f_mish_()?,
             Self::Gelu => x.f_gelu_("none")?,
+            Self::GeluTanh if kernels::takes(&x) => {
+                kernels::gelu_tanh_in_place(&mut x)?;
+                x
+            }
             Self::GeluTanh => x.f_gelu_("tanh")?,
             // In half precision every stage would round; there the kernel that keeps them in single is nearer.
             Self::GeluNew if x.f_kind()? != Kind::Float => x.f_gelu_("tanh")?,
@@ -47,6 +52,16 @@ fn in_order(x: Tensor) -> Result<Tensor> {
         elements *= n.max(1);
     }
     if x.stride() == strides { Ok(x) } else { Ok(x.f_as_strided(&shape, &strides, None)?) }
+}
+
+/// [`Activation::GeluTanh`] of `x`, written to `out`, of the same shape.
+pub fn gelu_tanh_into(x: &Tensor, out: &mut Tensor) -> Result<()> {
+    if kernels::takes(x) && kernels::takes(out) {
+        kernels::gelu_tanh(x, out)?;
+    } else {
+        let _ = x.f_gelu_out(out, "tanh")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

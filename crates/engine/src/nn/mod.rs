@@ -10,6 +10,7 @@ pub mod rope;
 mod sinusoid;
 mod stacked;
 
+pub use activation::gelu_tanh_into;
 pub use conv::{Conv2d, packs, upsample_nearest};
 pub use linear::{Embedding, Linear};
 pub use norm::{GroupNorm, LayerNorm, RmsNorm, layer_norm};

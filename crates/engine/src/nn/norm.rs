@@ -67,6 +67,18 @@ impl RmsNorm {
         Ok(Self { weight: scope.tensor("weight", &[width])?, width, eps })
     }
 
+    /// From what is at hand: `(width)`.
+    #[cfg(test)]
+    pub(super) fn of(weight: Tensor, eps: f64) -> Self {
+        let width = weight.numel().try_into().unwrap_or_default();
+        Self { weight: Weight::own(weight), width, eps }
+    }
+
+    /// What it multiplies with, `(width)`, and what it adds to the mean square.
+    pub(super) fn terms(&self) -> (&Tensor, f64) {
+        (&self.weight, self.eps)
+    }
+
     /// `(…, width)` to the same.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.f_rms_norm([self.width], Some(&*self.weight), self.eps)?)

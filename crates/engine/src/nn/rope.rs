@@ -2,8 +2,10 @@
 //! the token's place. Tables and turning only; who sits where is the model's matter.
 
 use tch::{Device, Kind, Tensor};
+use torch_shim::kernels;
 
-use crate::Result;
+use super::RmsNorm;
+use crate::{Error, Result};
 
 /// Longest period, in places.
 const THETA: f64 = 10_000.0;
@@ -21,7 +23,12 @@ enum Turns {
     Complex(Tensor),
     /// `(tokens, 1, head_dim / 2, 1)` cosines, and `(…, 2)` sines, the first of each pair negative: the sums round as
     /// diffusers' do, which libtorch's complex product on a CPU does not, and there it is little beside the matrices.
-    Real { cosines: Tensor, sines: Tensor },
+    Real {
+        cosines: Tensor,
+        sines: Tensor,
+        /// `(tokens, head_dim)`: the cosines of all pairs, then the sines, for what is normed and turned in one go.
+        both: Tensor,
+    },
 }
 
 impl RopeTable {
@@ -40,15 +47,38 @@ impl RopeTable {
             angles.push(Tensor::f_from_slice(&column)?.f_outer(&frequencies)?);
         }
         let angles = Tensor::f_cat(&angles, -1)?;
-        let single = |x: Tensor| Ok::<_, crate::Error>(x.f_totype(Kind::Float)?.f_unsqueeze(1)?.f_to(device)?);
+        let single = |x: Tensor| Ok::<_, Error>(x.f_totype(Kind::Float)?.f_unsqueeze(1)?.f_to(device)?);
         let (cosines, sines) = (single(angles.f_cos()?)?, single(angles.f_sin()?)?);
         let turns = if device == Device::Cpu {
+            let both = Tensor::f_cat(&[&cosines, &sines], -1)?.f_squeeze_dim(1)?;
             let sines = Tensor::f_stack(&[sines.f_neg()?, sines], -1)?;
-            Turns::Real { cosines: cosines.f_unsqueeze(-1)?, sines }
+            Turns::Real { cosines: cosines.f_unsqueeze(-1)?, sines, both }
         } else {
             Turns::Complex(Tensor::f_complex(&cosines, &sines)?)
         };
         Ok(Self { turns })
+    }
+
+    /// Streams of `(batch, tokens, heads, head_dim)`, each normed by its own, one after the other in a sequence of all
+    /// tokens, and turned.
+    pub fn apply_normed(&self, streams: &[(&Tensor, &RmsNorm)]) -> Result<Tensor> {
+        match &self.turns {
+            Turns::Real { both, .. }
+                if streams.iter().all(|(x, norm)| kernels::takes(x) && kernels::takes(norm.terms().0)) =>
+            {
+                in_one_go(both, streams)
+            }
+            Turns::Real { .. } | Turns::Complex(_) => self.apply_each(streams),
+        }
+    }
+
+    /// [`Self::apply_normed`] step by step.
+    fn apply_each(&self, streams: &[(&Tensor, &RmsNorm)]) -> Result<Tensor> {
+        let normed = streams.iter().map(|(x, norm)| norm.forward(x)).collect::<Result<Vec<_>>>()?;
+        match normed.as_slice() {
+            [one] => self.apply(one),
+            many => self.apply(&Tensor::f_cat(many, 1)?),
+        }
     }
 
     /// Turns `(batch, tokens, heads, head_dim)`, in single precision; neighbouring numbers are a pair.
@@ -58,7 +88,7 @@ impl RopeTable {
         let pairs = x.f_totype(Kind::Float)?.f_contiguous()?.f_view([batch, tokens, heads, dim / 2, 2])?;
         let turned = match &self.turns {
             Turns::Complex(turns) => pairs.f_view_as_complex()?.f_mul(turns)?.f_view_as_real()?,
-            Turns::Real { cosines, sines } => {
+            Turns::Real { cosines, sines, .. } => {
                 let mut across = pairs.f_flip([-1])?;
                 pairs.f_mul(cosines)?.f_add_(&across.f_mul_(sines)?)?
             }
@@ -67,17 +97,62 @@ impl RopeTable {
     }
 }
 
+/// [`RopeTable::apply_normed`] in one pass, by the angles of all tokens.
+fn in_one_go(turns: &Tensor, streams: &[(&Tensor, &RmsNorm)]) -> Result<Tensor> {
+    let sizes = streams.iter().map(|(x, _)| Ok(x.size4()?)).collect::<Result<Vec<_>>>()?;
+    let Some(&(batch, _, heads, dim)) = sizes.first() else {
+        return Err(Error::internal("there are no tokens to turn"));
+    };
+    let tokens: i64 = sizes.iter().map(|(_, length, _, _)| length).sum();
+    let sequence = Tensor::f_empty([batch, tokens, heads, dim], (Kind::Float, Device::Cpu))?;
+    let mut first = 0;
+    for ((x, norm), (_, length, _, _)) in streams.iter().zip(sizes) {
+        let (weight, eps) = norm.terms();
+        let mut place = sequence.f_narrow(1, first, length)?;
+        kernels::norm_turn(x, weight, &turns.f_narrow(0, first, length)?, eps, &mut place)?;
+        first += length;
+    }
+    Ok(sequence)
+}
+
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Tensor};
+    use tch::{Device, Kind, Tensor};
 
     use super::{RopeTable, Turns};
+    use crate::nn::RmsNorm;
 
     /// The table as a GPU has it.
     fn as_complex(table: &RopeTable) -> RopeTable {
-        let Turns::Real { cosines, sines } = &table.turns else { panic!("it is on the CPU") };
+        let Turns::Real { cosines, sines, .. } = &table.turns else { panic!("it is on the CPU") };
         let turns = Tensor::complex(&cosines.squeeze_dim(-1), &sines.select(-1, 1));
         RopeTable { turns: Turns::Complex(turns) }
+    }
+
+    /// Both ways: in one go, and step by step, which a GPU and other kinds take.
+    #[test]
+    fn streams_are_normed_by_their_own_and_turned_in_their_places() {
+        let places: Vec<_> = (0..9).map(|i| [0, i, i * i]).collect();
+        let table = RopeTable::new(&places, [2, 2, 4], Device::Cpu).unwrap();
+        let float = (Kind::Float, Device::Cpu);
+        let norm = |value: f64| {
+            let weight = Tensor::full([8], value, float) + Tensor::arange(8, float);
+            RmsNorm::of(weight, 1e-6)
+        };
+        let (text, picture) = (norm(0.5), norm(-3.0));
+        // As queries lie beside keys and values.
+        let wide = Tensor::randn([2, 9, 3, 16], float);
+        let (first, second) = (wide.narrow(1, 0, 4).narrow(3, 8, 8), wide.narrow(1, 4, 5).narrow(3, 0, 8));
+        let streams = [(&first, &text), (&second, &picture)];
+        for streams in [&streams[..], &[(&wide.narrow(3, 3, 8), &text)]] {
+            let (once, each) = (table.apply_normed(streams).unwrap(), table.apply_each(streams).unwrap());
+            let complex = as_complex(&table).apply_normed(streams).unwrap();
+            for other in [each, complex] {
+                let difference = (&once - other).abs().max().double_value(&[]);
+                assert!(difference < 1e-5, "{difference}");
+            }
+        }
+        assert!(table.apply_normed(&[]).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use tch::{Device, Kind};
 
 use crate::config::{ClipConfig, FluxConfig, UNetConfig, VaeConfig};
+use crate::models::flux::AT_ONCE;
 use crate::models::vae::Tiling;
 use crate::pool::Working;
 
@@ -65,6 +66,14 @@ pub fn unet(config: &UNetConfig, (height, width): (i64, i64), guided: bool, (dev
 pub fn flux(config: &FluxConfig, (patches, tokens): (i64, i64), (device, kind): (Device, Kind)) -> Working {
     let states = (patches.saturating_add(tokens)).saturating_mul(config.width());
     Working::each(bytes(states.saturating_mul(28), computed_in(device, kind)))
+}
+
+/// What is kept of the times of a job: six scales, shifts and gates for each of the two streams of a block, or three, and
+/// two behind the blocks.
+pub fn flux_times(config: &FluxConfig, steps: u32, kind: Kind) -> u64 {
+    let times = i64::try_from(AT_ONCE).map_or(i64::from(steps), |most| most.min(i64::from(steps)));
+    let rows = config.double_blocks.saturating_mul(12).saturating_add(config.single_blocks.saturating_mul(3) + 2);
+    bytes(rows.saturating_mul(config.width()).saturating_mul(times), kind)
 }
 
 /// What decoding a picture takes, whole and in tiles.

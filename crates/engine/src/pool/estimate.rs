@@ -24,7 +24,8 @@ pub(super) fn of<N: Network>(part: &Part, device: Device, kind: Kind) -> Estimat
     let mut estimate = Estimate::default();
     for tensor in part.tensors.iter().filter(|tensor| !N::is_known_spare(&tensor.name)) {
         let elements = tensor.shape().iter().fold(1_u64, |product, n| product.saturating_mul(*n));
-        let is_view = is_view(tensor, device, kind) || (N::RUNS_ONCE && stays_as_stored(tensor, device, kind));
+        let is_view =
+            is_view(tensor, device, kind) || (N::is_read_once(&tensor.name) && stays_as_stored(tensor, device, kind));
         if is_view && !patched.contains(tensor.name.as_str()) {
             estimate.mapped = estimate.mapped.saturating_add(elements.saturating_mul(tensor.info.dtype.size()));
         } else {

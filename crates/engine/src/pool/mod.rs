@@ -136,10 +136,7 @@ impl Pool {
         let key = self.key::<N>(part, kind)?;
         let estimate = estimate::of::<N>(part, self.device, kind).bytes;
         self.take(key, part, estimate, || {
-            let mut weights = WeightMap::of(part, self.device, kind)?;
-            if N::RUNS_ONCE {
-                weights = weights.with_matrices_as_stored();
-            }
+            let weights = WeightMap::of(part, self.device, kind)?.with_matrices_as_stored(N::is_read_once);
             let network: Rc<dyn Any> = Rc::new(N::open(part, &weights)?);
             let warnings = weights.left_over(N::is_known_spare).into_iter().collect();
             let (bytes, mapped) = weights.taken_bytes();

@@ -20,9 +20,12 @@ pub trait Network: Sized + 'static {
     /// Builds it: takes the weights that it needs, and checks their shapes.
     fn open(part: &Part, weights: &WeightMap) -> Result<Self>;
 
-    /// Whether it runs once for a picture and not at each step. On the processor its matrices then stay in their file as
-    /// they are stored, and each is widened when it is used: that costs less than a run, and saves twice their size.
-    const RUNS_ONCE: bool = false;
+    /// Whether the matrix of this name is used once for a picture and not at each step. On the processor it then stays in
+    /// its file as it is stored, and is widened when it is used: that costs less than a run, and saves twice its size. It
+    /// must be read through [`Scope::matrix`](crate::weights::Scope::matrix).
+    fn is_read_once(_name: &str) -> bool {
+        false
+    }
 
     /// Whether a tensor that it did not take is of no use to anyone.
     fn is_known_spare(_name: &str) -> bool {

@@ -26,7 +26,7 @@ pub struct WeightMap {
     patches: Option<OpenPatches>,
     device: Device,
     kind: Kind,
-    as_stored: bool,
+    as_stored: fn(&str) -> bool,
 }
 
 impl WeightMap {
@@ -54,14 +54,15 @@ impl WeightMap {
             patches,
             device,
             kind,
-            as_stored: false,
+            as_stored: |_| false,
         })
     }
 
-    /// Leaves matrices in their file where that is half as large: layers convert them each time they use them.
+    /// Leaves the matrices of these names in their file where that is half as large: layers convert them each time they
+    /// use them.
     #[must_use]
-    pub fn with_matrices_as_stored(mut self) -> Self {
-        self.as_stored = true;
+    pub fn with_matrices_as_stored(mut self, which: fn(&str) -> bool) -> Self {
+        self.as_stored = which;
         self
     }
 
@@ -97,7 +98,7 @@ impl WeightMap {
 
     /// The matrix of this name, which must have this shape; perhaps in another kind, as it is stored.
     pub(super) fn take_matrix(&self, name: &str, shape: &[i64]) -> Result<Weight> {
-        self.take_as(name, shape, self.as_stored && self.device == Device::Cpu && self.kind == Kind::Float)
+        self.take_as(name, shape, self.device == Device::Cpu && self.kind == Kind::Float && (self.as_stored)(name))
     }
 
     fn take_as(&self, name: &str, shape: &[i64], as_stored: bool) -> Result<Weight> {

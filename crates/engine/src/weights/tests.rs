@@ -180,7 +180,9 @@ fn matrices_that_stay_as_stored_compute_the_same() {
     let tensors: [(&str, &str, &[i64], &[u8]); 2] = [("weight", "F16", &[2, 2], &half), ("bias", "BF16", &[2], &brain)];
     let file = write(&folder.path().join("a.safetensors"), &tensors, 0);
     let widened = open(file.clone(), Kind::Float);
-    let as_stored = open(file, Kind::Float).with_matrices_as_stored();
+    let as_stored = open(file.clone(), Kind::Float).with_matrices_as_stored(|name| name == "weight");
+    let others = open(file, Kind::Float).with_matrices_as_stored(|name| name != "weight");
+    assert_eq!(others.root().matrix("weight", &[2, 2]).unwrap().kind(), Kind::Float);
     assert_eq!(as_stored.root().matrix("weight", &[2, 2]).unwrap().kind(), Kind::Half);
     assert_eq!(as_stored.root().tensor("bias", &[2]).unwrap().kind(), Kind::Float);
     assert_eq!(widened.root().matrix("weight", &[2, 2]).unwrap().kind(), Kind::Float);

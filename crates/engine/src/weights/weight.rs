@@ -27,7 +27,7 @@ pub struct Weight {
 
 impl Weight {
     /// A tensor that lies in no file.
-    pub(super) fn own(tensor: Tensor) -> Self {
+    pub(crate) fn own(tensor: Tensor) -> Self {
         Self { tensor, mapping: None }
     }
 }

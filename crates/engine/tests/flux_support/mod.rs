@@ -135,6 +135,18 @@ impl Fixture {
     pub fn check_transformer(&self) -> Report {
         let _no_grad = tch::no_grad_guard();
         let mut report = Report::default();
+        // One that is asked for is among those that were told, and one is not.
+        let times = [0.5, 0.961];
+        for (time, ours) in times.into_iter().zip(self.at_times(&[1.0, 0.5, 0.25], &times)) {
+            let name = format!("transformer.{time:?}");
+            report.relative(&name, &ours, self.tensor(&name), MODULE);
+        }
+        report
+    }
+
+    /// What the transformer says at each of `asked` when `told` are the times that it expects.
+    pub fn at_times(&self, told: &[f64], asked: &[f64]) -> Vec<Tensor> {
+        let _no_grad = tch::no_grad_guard();
         let transformer = self.network::<FluxTransformer>("transformer", Kind::Float);
         let (_, _, height, width) = self.tensor("noise").size4().unwrap();
         let conditions = Conditions {
@@ -142,14 +154,10 @@ impl Fixture {
             pooled: self.tensor("prompt.pooled"),
             guidance: Some(self.runs[0].guidance),
             grid: (height / 2, width / 2),
+            times: told,
         };
         let conditioning = transformer.condition(&conditions).unwrap();
-        for time in [0.5, 0.961] {
-            let name = format!("transformer.{time:?}");
-            let ours = transformer.forward(self.tensor("packed"), time, &conditioning).unwrap();
-            report.relative(&name, &ours, self.tensor(&name), MODULE);
-        }
-        report
+        asked.iter().map(|time| transformer.forward(self.tensor("packed"), *time, &conditioning).unwrap()).collect()
     }
 
     /// Every step and the first image of every run.

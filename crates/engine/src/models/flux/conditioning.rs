@@ -1,8 +1,11 @@
 //! What a picture is made from besides its noise (`CombinedTimestepGuidanceTextProjEmbeddings` in diffusers), and what
 //! of it can be computed once.
 
+use std::cell::RefCell;
+
 use tch::{Kind, Tensor};
 
+use super::modulation::Prepared;
 use crate::config::{Activation, FluxConfig};
 use crate::nn::rope::RopeTable;
 use crate::nn::{Linear, Sinusoid};
@@ -15,17 +18,24 @@ const SINUSOID: i64 = 256;
 /// What time and guidance are multiplied by before they become waves.
 const TIMES: f32 = 1000.0;
 
+/// Most times that are prepared at once, so that what is kept of them is small beside the weights.
+pub const AT_ONCE: usize = 32;
+
 /// What a picture is made from besides its noise.
 #[derive(Debug, Clone, Copy)]
 pub struct Conditions<'a> {
     /// `(batch, tokens, text_dim)`: T5's states.
     pub text: &'a Tensor,
-    /// `(batch, pooled_dim)`: CLIP's pooled state.
+    /// CLIP's pooled state, `(batch, pooled_dim)`, or one for all, `(1, pooled_dim)`: what is computed from that is the
+    /// same however many pictures there are.
     pub pooled: &'a Tensor,
     /// How strongly to follow the text, for a network that is told of it; it must be there for those.
     pub guidance: Option<f64>,
     /// Rows and columns of patches.
     pub grid: (i64, i64),
+    /// The times that the network will be asked at, in order: what they decide is computed for many of them at once. It
+    /// can be asked at others too, which takes longer.
+    pub times: &'a [f64],
 }
 
 /// What of [`Conditions`] is the same at every step.
@@ -35,6 +45,17 @@ pub struct Conditioning {
     pub(super) rope: RopeTable,
     pooled: Tensor,
     guidance: Option<Tensor>,
+    times: Vec<f64>,
+    /// What some of the times decide in the blocks.
+    pub(super) prepared: RefCell<Option<Prepared>>,
+}
+
+impl Conditioning {
+    /// The times to prepare when the network is asked at `time`: as many of those to come as are kept at once.
+    pub(super) fn times_from(&self, time: f64) -> Vec<f64> {
+        let known = self.times.iter().position(|known| known.to_bits() == time.to_bits());
+        known.map_or_else(|| vec![time], |first| self.times.iter().skip(first).take(AT_ONCE).copied().collect())
+    }
 }
 
 /// Two matrices with silu between them.
@@ -86,7 +107,7 @@ impl Embedders {
 
     pub(super) fn condition(&self, conditions: &Conditions<'_>, config: &FluxConfig) -> Result<Conditioning> {
         let guidance = match (&self.guidance, conditions.guidance) {
-            (Some(embedder), Some(guidance)) => Some(embedder.forward(&self.waves(guidance)?)?),
+            (Some(embedder), Some(guidance)) => Some(embedder.forward(&self.waves(&[guidance])?)?),
             (Some(_), None) => return Err(Error::internal("the transformer must be told of the guidance")),
             (None, _) => None,
         };
@@ -101,23 +122,26 @@ impl Embedders {
             rope: RopeTable::new(&places, config.axes, conditions.text.device())?,
             pooled: self.pooled.forward(conditions.pooled)?,
             guidance,
+            times: conditions.times.to_vec(),
+            prepared: RefCell::default(),
         })
     }
 
-    /// `(batch, width)`: what time, guidance and pooled text are together.
-    pub(super) fn time(&self, time: f64, conditioning: &Conditioning) -> Result<Tensor> {
-        let mut embedding = self.time.forward(&self.waves(time)?)?;
+    /// `(times, batch, width)`: what time, guidance and pooled text are together.
+    pub(super) fn times(&self, times: &[f64], conditioning: &Conditioning) -> Result<Tensor> {
+        let mut embedding = self.time.forward(&self.waves(times)?)?;
         if let Some(guidance) = &conditioning.guidance {
             embedding = embedding.f_add_(guidance)?;
         }
-        Ok(embedding.f_add(&conditioning.pooled)?)
+        Ok(embedding.f_unsqueeze(1)?.f_add(&conditioning.pooled)?)
     }
 
-    /// `(1, 256)`. The number is multiplied in single precision whatever the weights have: in bfloat16, as diffusers
+    /// `(numbers, 256)`. A number is multiplied in single precision whatever the weights have: in bfloat16, as diffusers
     /// does it, a time of 0.751 would become 752 and a guidance of 3.5 would become 3504.
-    fn waves(&self, number: f64) -> Result<Tensor> {
+    fn waves(&self, numbers: &[f64]) -> Result<Tensor> {
         #[expect(clippy::cast_possible_truncation, reason = "diffusers makes a tensor in single precision of it")]
-        let number = Tensor::f_from_slice(&[number as f32 * TIMES])?.f_to(self.sinusoid.device())?;
-        Ok(self.sinusoid.forward(&number)?.f_totype(self.kind)?)
+        let numbers: Vec<f32> = numbers.iter().map(|number| *number as f32 * TIMES).collect();
+        let numbers = Tensor::f_from_slice(&numbers)?.f_to(self.sinusoid.device())?;
+        Ok(self.sinusoid.forward(&numbers)?.f_totype(self.kind)?)
     }
 }

@@ -2,11 +2,11 @@
 
 use tch::Tensor;
 
-use super::modulation::{gated, modulate, parts};
+use super::modulation::{gated, modulated, parts};
 use super::{EPS, attend, heads, within_half};
 use crate::config::{Activation, FluxConfig};
 use crate::nn::rope::RopeTable;
-use crate::nn::{Linear, RmsNorm, StackedLinear, layer_norm};
+use crate::nn::{Linear, RmsNorm, StackedLinear};
 use crate::weights::Scope;
 use crate::{Error, Result};
 
@@ -52,23 +52,29 @@ impl DoubleBlock {
         })
     }
 
-    /// `(batch, tokens, width)` of text and picture to the same; `time` is `(batch, width)`, activated.
+    /// What `(times, batch, width)`, activated, decides for text and picture.
+    pub(super) fn modulations(&self, times: &Tensor) -> Result<[Tensor; 2]> {
+        Ok([self.text.modulation.forward(times)?, self.picture.modulation.forward(times)?])
+    }
+
+    /// `(batch, tokens, width)` of text and picture to the same; the modulations are those of one time.
     pub(super) fn forward(
         &self,
         text: &Tensor,
         picture: &Tensor,
-        time: &Tensor,
+        [text_turn, picture_turn]: &[Tensor; 2],
         rope: &RopeTable,
     ) -> Result<(Tensor, Tensor)> {
-        let (text_turn, picture_turn) = (self.text.turn(time)?, self.picture.turn(time)?);
+        let (text_turn, picture_turn) = (Turn::of(text_turn)?, Turn::of(picture_turn)?);
         let from_text = self.text.project(text, &text_turn, self.heads)?;
         let from_picture = self.picture.project(picture, &picture_turn, self.heads)?;
-        // The text comes first.
-        let mut joint = from_text.iter().zip(&from_picture).map(|(text, picture)| Tensor::f_cat(&[text, picture], 1));
-        let (Some(query), Some(key), Some(value)) = (joint.next(), joint.next(), joint.next()) else {
-            return Err(Error::internal("a block has queries, keys and values"));
+        let attended = {
+            // The text comes first.
+            let ([q, k, v], [query, key, value]) = (from_text, from_picture);
+            let query = rope.apply_normed(&[(&q, &self.text.norm_query), (&query, &self.picture.norm_query)])?;
+            let key = rope.apply_normed(&[(&k, &self.text.norm_key), (&key, &self.picture.norm_key)])?;
+            attend(&query, &key, &Tensor::f_cat(&[v, value], 1)?)?
         };
-        let attended = attend(&query?, &key?, &value?, rope)?;
         let length = text.size3()?.1;
         let picture_length = attended.size3()?.1 - length;
         let for_text = attended.f_narrow(1, 0, length)?.f_contiguous()?;
@@ -82,6 +88,13 @@ impl DoubleBlock {
 struct Turn {
     attention: [Tensor; 3],
     feed_forward: [Tensor; 3],
+}
+
+impl Turn {
+    fn of(modulation: &Tensor) -> Result<Self> {
+        let [shift, scale, gate, shift_mlp, scale_mlp, gate_mlp] = parts(modulation)?;
+        Ok(Self { attention: [shift, scale, gate], feed_forward: [shift_mlp, scale_mlp, gate_mlp] })
+    }
 }
 
 #[derive(Debug)]
@@ -112,28 +125,19 @@ impl Stream {
         })
     }
 
-    fn turn(&self, time: &Tensor) -> Result<Turn> {
-        let [shift, scale, gate, shift_mlp, scale_mlp, gate_mlp] = parts(&self.modulation.forward(time)?)?;
-        Ok(Turn { attention: [shift, scale, gate], feed_forward: [shift_mlp, scale_mlp, gate_mlp] })
-    }
-
-    /// Queries, keys and values, the first two normed.
+    /// Queries, keys and values.
     fn project(&self, hidden: &Tensor, turn: &Turn, count: i64) -> Result<[Tensor; 3]> {
         let [shift, scale, _] = &turn.attention;
-        let normed = modulate(layer_norm(hidden, EPS)?, scale, shift)?;
-        let projected = heads(&self.projections.forward(&normed)?, count)?;
-        let [query, key, value] =
-            <[Tensor; 3]>::try_from(projected).map_err(|_| Error::internal("a stream has queries, keys and values"))?;
-        Ok([self.norm_query.forward(&query)?, self.norm_key.forward(&key)?, value])
+        let projected = heads(&self.projections.forward(&modulated(hidden, scale, shift)?)?, count)?;
+        projected.try_into().map_err(|_| Error::internal("a stream has queries, keys and values"))
     }
 
     /// From what attention found to the stream's next state.
     fn finish(&self, hidden: &Tensor, attended: &Tensor, turn: &Turn) -> Result<Tensor> {
         let [_, _, gate] = &turn.attention;
-        let hidden = gated(hidden, gate, self.out.forward(attended)?)?;
+        let hidden = gated(hidden, gate, &self.out.forward(attended)?)?;
         let [shift, scale, gate] = &turn.feed_forward;
-        let normed = modulate(layer_norm(&hidden, EPS)?, scale, shift)?;
-        let inner = Activation::GeluTanh.apply(self.inner.forward(&normed)?)?;
-        gated(&hidden, gate, self.outer.forward(&inner)?)
+        let inner = self.inner.forward(&modulated(&hidden, scale, shift)?)?;
+        gated(&hidden, gate, &self.outer.forward(&Activation::GeluTanh.apply(inner)?)?)
     }
 }

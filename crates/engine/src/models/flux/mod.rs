@@ -9,15 +9,14 @@ mod single;
 use tch::{Kind, Tensor};
 
 use conditioning::Embedders;
-pub use conditioning::{Conditioning, Conditions};
+pub use conditioning::{AT_ONCE, Conditioning, Conditions};
 use double::DoubleBlock;
-use modulation::modulate;
+use modulation::{Modulations, Prepared, modulated};
 use single::SingleBlock;
 
 use crate::Result;
 use crate::config::{Activation, FluxConfig};
-use crate::nn::rope::RopeTable;
-use crate::nn::{Linear, layer_norm};
+use crate::nn::Linear;
 use crate::parts::Part;
 use crate::pool::Network;
 use crate::weights::{Scope, WeightMap};
@@ -72,28 +71,55 @@ impl FluxTransformer {
     /// One call: `(batch, rows·columns, in_channels)` patches, row by row, to `(batch, rows·columns, out_channels)`.
     /// `time` goes from 1 (noise) to 0: a timestep divided by 1000.
     pub fn forward(&self, patches: &Tensor, time: f64, conditioning: &Conditioning) -> Result<Tensor> {
+        let modulations = self.modulations(time, conditioning)?;
         let mut picture = self.patches.forward(patches)?;
-        // Every block begins by activating it, so this is done once.
-        let time = Activation::Silu.apply(self.embedders.time(time, conditioning)?)?;
         let rope = &conditioning.rope;
         let mut text = conditioning.text.shallow_clone();
-        for block in &self.double {
-            (text, picture) = block.forward(&text, &picture, &time, rope)?;
+        for (block, modulation) in self.double.iter().zip(&modulations.double) {
+            (text, picture) = block.forward(&text, &picture, modulation, rope)?;
         }
         let length = text.size3()?.1;
         let mut joint = Tensor::f_cat(&[text, picture], 1)?;
-        for block in &self.single {
-            joint = block.forward(&joint, &time, rope)?;
+        for (block, modulation) in self.single.iter().zip(&modulations.single) {
+            joint = block.forward(&joint, modulation, rope)?;
         }
         let picture = joint.f_narrow(1, length, joint.size3()?.1 - length)?;
-        let [scale, shift] = modulation::parts(&self.norm_out.forward(&time)?)?;
-        self.out.forward(&modulate(layer_norm(&picture, EPS)?, &scale, &shift)?)
+        let [scale, shift] = modulation::parts(&modulations.out)?;
+        self.out.forward(&modulated(&picture, &scale, &shift)?)
+    }
+
+    /// What `time` decides in every block; those to come are prepared with it.
+    fn modulations(&self, time: f64, conditioning: &Conditioning) -> Result<Modulations> {
+        let mut prepared = conditioning.prepared.borrow_mut();
+        if let Some(known) = prepared.as_ref().map(|prepared| prepared.at(time)).transpose()?.flatten() {
+            return Ok(known);
+        }
+        // What was prepared before is let go of first.
+        *prepared = None;
+        let times = conditioning.times_from(time);
+        // Every block begins by activating it, so this is done once.
+        let embedded = Activation::Silu.apply(self.embedders.times(&times, conditioning)?)?;
+        let blocks = Modulations {
+            double: self.double.iter().map(|block| block.modulations(&embedded)).collect::<Result<_>>()?,
+            single: self.single.iter().map(|block| block.modulations(&embedded)).collect::<Result<_>>()?,
+            out: self.norm_out.forward(&embedded)?,
+        };
+        let found = prepared.insert(Prepared { times, blocks }).at(time)?;
+        found.ok_or_else(|| crate::Error::internal("a time was not prepared"))
     }
 }
 
 impl Network for FluxTransformer {
     fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
         Self::open(weights, FluxConfig::read(&part.name, &part.config)?)
+    }
+
+    /// What time, guidance and texts are led through before the blocks, and what time decides in them.
+    fn is_read_once(name: &str) -> bool {
+        const BEFORE: [&str; 2] = ["time_text_embed.", "context_embedder."];
+        const MODULATIONS: [&str; 4] =
+            [".norm1.linear.weight", ".norm1_context.linear.weight", ".norm.linear.weight", "norm_out.linear.weight"];
+        BEFORE.iter().any(|before| name.starts_with(before)) || MODULATIONS.iter().any(|end| name.ends_with(end))
     }
 
     fn settings(part: &Part) -> Result<String> {
@@ -110,7 +136,7 @@ fn within_half(x: Tensor) -> Result<Tensor> {
     Ok(x.f_clamp_(-65_504.0, 65_504.0)?)
 }
 
-/// Queries, keys and values of one stream, `(batch, tokens, heads, head_dim)` each, before positions are let in.
+/// Queries, keys and values of one stream, `(batch, tokens, heads, head_dim)` each.
 fn heads(parts: &[Tensor], heads: i64) -> Result<Vec<Tensor>> {
     parts
         .iter()
@@ -122,9 +148,8 @@ fn heads(parts: &[Tensor], heads: i64) -> Result<Vec<Tensor>> {
 }
 
 /// Attention of all tokens at all, from `(batch, tokens, heads, head_dim)` to `(batch, tokens, heads·head_dim)`.
-fn attend(query: &Tensor, key: &Tensor, value: &Tensor, rope: &RopeTable) -> Result<Tensor> {
-    let (query, key) = (rope.apply(query)?, rope.apply(key)?);
-    let [query, key, value] = [&query, &key, value].map(|x| x.f_transpose(1, 2));
+fn attend(query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor> {
+    let [query, key, value] = [query, key, value].map(|x| x.f_transpose(1, 2));
     let attended = crate::nn::attention::attend(&query?, &key?, &value?, crate::nn::attention::Mask::None)?;
     crate::nn::attention::merge_heads(&attended)
 }

@@ -2,11 +2,11 @@
 
 use tch::Tensor;
 
-use super::modulation::{gated, modulate, parts};
+use super::modulation::{gated, modulated, parts};
 use super::{EPS, attend, heads, within_half};
-use crate::config::{Activation, FluxConfig};
+use crate::config::FluxConfig;
 use crate::nn::rope::RopeTable;
-use crate::nn::{Linear, RmsNorm, StackedLinear, layer_norm};
+use crate::nn::{Linear, RmsNorm, StackedLinear, gelu_tanh_into};
 use crate::weights::Scope;
 use crate::{Error, Result};
 
@@ -38,17 +38,28 @@ impl SingleBlock {
         })
     }
 
-    /// `(batch, tokens, width)`, text first, to the same; `time` is `(batch, width)`, activated.
-    pub(super) fn forward(&self, hidden: &Tensor, time: &Tensor, rope: &RopeTable) -> Result<Tensor> {
-        let [shift, scale, gate] = parts(&self.modulation.forward(time)?)?;
-        let normed = modulate(layer_norm(hidden, EPS)?, &scale, &shift)?;
-        let mut projected = self.projections.forward(&normed)?;
+    /// What `(times, batch, width)`, activated, decides.
+    pub(super) fn modulations(&self, times: &Tensor) -> Result<Tensor> {
+        self.modulation.forward(times)
+    }
+
+    /// `(batch, tokens, width)`, text first, to the same; the modulation is that of one time.
+    pub(super) fn forward(&self, hidden: &Tensor, modulation: &Tensor, rope: &RopeTable) -> Result<Tensor> {
+        let [shift, scale, gate] = parts(modulation)?;
+        let mut projected = self.projections.forward(&modulated(hidden, &scale, &shift)?)?;
         let inner = projected.pop().ok_or_else(|| Error::internal("a single block has a feed-forward"))?;
         let [query, key, value] = <[Tensor; 3]>::try_from(heads(&projected, self.heads)?)
             .map_err(|_| Error::internal("a single block has queries, keys and values"))?;
-        let (query, key) = (self.norm_query.forward(&query)?, self.norm_key.forward(&key)?);
-        let attended = attend(&query, &key, &value, rope)?;
-        let both = Tensor::f_cat(&[attended, Activation::GeluTanh.apply(inner)?], -1)?;
-        within_half(gated(hidden, &gate, self.out.forward(&both)?)?)
+        let attended = {
+            let query = rope.apply_normed(&[(&query, &self.norm_query)])?;
+            let key = rope.apply_normed(&[(&key, &self.norm_key)])?;
+            attend(&query, &key, &value)?
+        };
+        let (batch, tokens, width) = attended.size3()?;
+        let inner_width = inner.size3()?.2;
+        let both = Tensor::f_empty([batch, tokens, width + inner_width], (hidden.f_kind()?, hidden.device()))?;
+        both.f_narrow(-1, 0, width)?.f_copy_(&attended)?;
+        gelu_tanh_into(&inner, &mut both.f_narrow(-1, width, inner_width)?)?;
+        within_half(gated(hidden, &gate, &self.out.forward(&both)?)?)
     }
 }

@@ -262,9 +262,12 @@ impl Job<'_> {
             transformer.warnings().iter().for_each(|warning| watched.observer.warn(warning));
         }
         let known = told.take().filter(|(count, _)| *count == seeds.len());
-        let (_, told) = told.insert(match known {
-            Some(known) => known,
-            None => (seeds.len(), model.condition(self.request, &transformer, &self.texts, self.grid, seeds.len())?),
+        let (_, told) = told.insert(if let Some(known) = known {
+            known
+        } else {
+            let times = (0..sampler.len()).map(|i| Ok(time(sampler.timestep(i)?))).collect::<Result<Vec<_>>>()?;
+            let place = (self.grid, times.as_slice());
+            (seeds.len(), model.condition(self.request, &transformer, &self.texts, place, seeds.len())?)
         });
         if is_first {
             watched.observer.encoded();
@@ -297,10 +300,16 @@ impl Job<'_> {
     }
 }
 
+/// What the network calls a timestep.
+fn time(timestep: f64) -> f64 {
+    #[expect(clippy::cast_possible_truncation, reason = "timesteps are single precision")]
+    let timestep = timestep as f32;
+    f64::from(timestep / TRAINING_STEPS)
+}
+
 /// What the network says of patches, pulled away from what it says of them with the negative prompt.
 fn predict(transformer: &FluxTransformer, patches: &Tensor, timestep: f64, told: &Conditionings) -> Result<Tensor> {
-    #[expect(clippy::cast_possible_truncation, reason = "timesteps are single precision")]
-    let time = f64::from(timestep as f32 / TRAINING_STEPS);
+    let time = time(timestep);
     let positive = transformer.forward(patches, time, &told.positive)?;
     let Some((conditioning, scale)) = &told.negative else {
         return Ok(positive);

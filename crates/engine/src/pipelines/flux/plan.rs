@@ -47,7 +47,9 @@ impl Flux {
         let vae = self.parts.needed("vae", "AutoencoderKL")?;
         let reading = memory::text((self.t5.d_model, self.t5.d_ff), self.t5.heads, (1, tokens), t5_kind);
         let pooling = memory::clip(&self.clip, 1, kind);
-        let step = memory::flux(&self.transformer, (rows.saturating_mul(columns), tokens), (self.device, kind));
+        let mut step = memory::flux(&self.transformer, (rows.saturating_mul(columns), tokens), (self.device, kind));
+        let texts = if Self::guides(request) { 2 } else { 1 };
+        step.fixed = memory::flux_times(&self.transformer, request.steps, kind).saturating_mul(texts);
         let phase = |kind, need, working, tiled| Phase { kind, needs: vec![need], working, tiled };
         let mut phases = vec![
             phase(PhaseKind::EncodeText, pool.need::<T5Encoder>(&t5, t5_kind)?, reading, None),

@@ -151,14 +151,14 @@ impl Flux {
         request: &Request,
         transformer: &FluxTransformer,
         texts: &Texts,
-        grid: (i64, i64),
+        (grid, times): ((i64, i64), &[f64]),
         pictures: usize,
     ) -> Result<Conditionings> {
         let pictures = i64::try_from(pictures).map_err(Error::internal)?;
         let condition = |text: &Text| {
             let guidance = self.transformer.guidance_embeds.then_some(request.guidance_scale);
-            let (text, pooled) = (text.states.f_repeat([pictures, 1, 1])?, text.pooled.f_repeat([pictures, 1])?);
-            transformer.condition(&Conditions { text: &text, pooled: &pooled, guidance, grid })
+            let states = text.states.f_repeat([pictures, 1, 1])?;
+            transformer.condition(&Conditions { text: &states, pooled: &text.pooled, guidance, grid, times })
         };
         let negative = match (&texts.negative, request.options.true_cfg_scale) {
             (Some(text), Some(scale)) => Some((condition(text)?, scale)),
