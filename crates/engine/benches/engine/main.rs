@@ -9,6 +9,7 @@
 
 #[path = "../../../../benches/gateway/machine.rs"]
 mod machine;
+mod opening;
 mod ours;
 mod process;
 mod report;
@@ -39,6 +40,9 @@ fn main() -> Result<()> {
     if let Ok(subject) = env::var(process::SERVE) {
         return ours::serve(&serde_json::from_str(&subject)?, i32::try_from(threads)?);
     }
+    if let Some(checkpoint) = env::var_os(opening::OPEN) {
+        return opening::open(Path::new(&checkpoint));
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let python = env::var("EASEL_PARITY_PYTHON").ok().filter(|python| !python.is_empty());
     let mut subjects = subject::small(&root);
@@ -50,6 +54,11 @@ fn main() -> Result<()> {
     let mut report = Report::new(threads);
     for subject in &subjects {
         report.add(measure(subject, threads, python.as_deref())?);
+    }
+    if let Some(python) = python.as_deref().filter(|_| opening::NAME.contains(&only)) {
+        let folder = tempfile::tempdir()?;
+        let checkpoint = single_file(&root, python, "--whole", &folder.path().join("sdxl.safetensors"))?;
+        report.add_opening(opening::measure(&checkpoint)?);
     }
     if python.is_some() && only.is_empty() {
         println!("written: {}", report.write_page(&root)?.display());
@@ -64,16 +73,30 @@ fn made(root: &Path, python: &str) -> Result<Vec<Subject>> {
         name: String,
         folder: PathBuf,
     }
-    let output = Command::new(python).arg(root.join("tools/bench/make_models.py")).output()?;
-    if !output.status.success() {
-        return Err(format!("make_models.py: {}", String::from_utf8_lossy(&output.stderr)).into());
-    }
     let mut subjects = Vec::new();
-    for line in String::from_utf8(output.stdout)?.lines() {
+    for line in said(Command::new(python).arg(root.join("tools/bench/make_models.py")))?.lines() {
         let Made { name, folder } = serde_json::from_str(line)?;
+        if name == "sdxl" {
+            subjects.push(subject::single_file(single_file(root, python, "--model", &folder)?, folder.clone()));
+        }
         subjects.extend(subject::large(&name, folder));
     }
     Ok(subjects)
+}
+
+/// A single file, made where it is not there yet: of a model in a folder, or a whole checkpoint.
+fn single_file(root: &Path, python: &str, what: &str, place: &Path) -> Result<PathBuf> {
+    let made = said(Command::new(python).arg(root.join("tools/bench/single_file.py")).arg(what).arg(place))?;
+    Ok(made.trim().into())
+}
+
+/// What a program says that has to succeed.
+fn said(command: &mut Command) -> Result<String> {
+    let output = command.output()?;
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn measure(subject: &Subject, threads: usize, python: Option<&str>) -> Result<Row> {

@@ -18,7 +18,7 @@ use super::subject::{PROMPT, Subject};
 pub fn serve(subject: &Subject, threads: i32) -> Result<()> {
     tch::set_num_threads(threads);
     let began = Instant::now();
-    let source = ModelSource::whole(&subject.model, subject.pipeline);
+    let source = ModelSource { base: subject.base.clone(), ..ModelSource::whole(&subject.model, subject.pipeline) };
     let pool = Pool::new(Device::Cpu);
     let pipeline = open_model(&source, Device::Cpu, Dtype::Fp32)?;
     pipeline.load(&pool)?;

@@ -62,6 +62,9 @@ impl Process {
             .args(["--prompt", PROMPT, "--steps", &subject.steps.to_string()])
             .args(["--guidance-scale", &subject.guidance.to_string(), "--size", &subject.size.to_string()])
             .args(["--threads", &threads.to_string()]);
+        if let Some(folder) = &subject.base {
+            command.args(["--single-file", "sdxl", "--config"]).arg(folder);
+        }
         Self::start(command)
     }
 

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 pub struct Subject {
     /// As the page calls it.
     pub name: String,
-    /// A folder in diffusers layout.
+    /// A folder in diffusers layout, or a single file.
     pub model: PathBuf,
+    /// Of a single file: the folder that it was made of, which supplies the tokenizers.
+    pub base: Option<PathBuf>,
     pub pipeline: PipelineKind,
     pub steps: u32,
     pub guidance: f64,
@@ -22,8 +24,19 @@ pub struct Subject {
     /// Pictures of each process, in turns. Of a process that makes several, the first does not count; of one that makes
     /// a single one, its first step does not.
     pub pictures: usize,
-    /// Whether the model is large enough for its memory to say something.
-    pub weighs: bool,
+    /// What is told of it.
+    pub told: Told,
+}
+
+/// What is told of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told {
+    /// Its steps: the model is too small for its memory to say something.
+    Steps,
+    /// All.
+    All,
+    /// How it is opened; the rest is told of its folder.
+    Opening,
 }
 
 pub const PROMPT: &str = "a large red circle in the center on a blue background";
@@ -33,13 +46,14 @@ pub fn small(root: &Path) -> Vec<Subject> {
     let subject = |name: &str, model: &str, guidance, size| Subject {
         name: name.to_owned(),
         model: root.join(model),
+        base: None,
         pipeline: PipelineKind::Sdxl,
         steps: 20,
         guidance,
         size,
         rounds: 1,
         pictures: 13,
-        weighs: false,
+        told: Told::Steps,
     };
     vec![
         subject("tiny SDXL, 64×64", "crates/engine/tests/fixtures/pipelines/sdxl-edits/model", 5.0, 64),
@@ -55,6 +69,22 @@ pub fn large(name: &str, model: PathBuf) -> Option<Subject> {
         "flux" => ("FLUX.1 schnell in small, bf16 file, 512×512", PipelineKind::Flux, 0.0, 512),
         _ => return None,
     };
-    let name = name.to_owned();
-    Some(Subject { name, model, pipeline, steps: 5, guidance, size, rounds: 5, pictures: 1, weighs: true })
+    let (name, base) = (name.to_owned(), None);
+    Some(Subject { name, model, base, pipeline, steps: 5, guidance, size, rounds: 5, pictures: 1, told: Told::All })
+}
+
+/// The SDXL model of this folder as the single file that `tools/bench/single_file.py` has made of it.
+pub fn single_file(file: PathBuf, folder: PathBuf) -> Subject {
+    Subject {
+        name: "SDXL in small, single fp16 file".to_owned(),
+        model: file,
+        base: Some(folder),
+        pipeline: PipelineKind::Sdxl,
+        steps: 1,
+        guidance: 5.0,
+        size: 384,
+        rounds: 3,
+        pictures: 1,
+        told: Told::Opening,
+    }
 }
