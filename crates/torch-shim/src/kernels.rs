@@ -34,6 +34,8 @@ pub fn norm_turn(x: &Tensor, weight: &Tensor, turns: &Tensor, eps: f64, out: &mu
 
 #[cfg(test)]
 mod tests {
+    //! No tensor here reaches a mebibyte: the test of the allocator counts larger ones, whoever makes them.
+
     use tch::{Device, Kind, Tensor};
 
     use super::{gelu_tanh, gelu_tanh_in_place, norm_turn, takes};
@@ -79,7 +81,7 @@ mod tests {
 
     #[test]
     fn heads_are_normed_and_turned() {
-        for (batch, tokens, heads, width) in [(1, 300, 6, 128), (2, 5, 3, 24), (1, 1, 1, 2)] {
+        for (batch, tokens, heads, width) in [(1, 60, 6, 128), (2, 5, 3, 24), (1, 1, 1, 2)] {
             let float = (Kind::Float, Device::Cpu);
             let wide = Tensor::randn([batch, tokens, heads * width * 3], float);
             let x = wide.narrow(-1, heads * width, heads * width).view([batch, tokens, heads, width]);

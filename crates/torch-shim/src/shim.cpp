@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
-#include <list>
+#include <iterator>
+#include <map>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -36,9 +38,9 @@ at::MemoryFormat format_of(int32_t format) {
 #ifdef __linux__
 
 // The memory of tensors on the CPU. A network frees and asks for the same large blocks at every step; malloc gives each
-// back to the kernel, which then clears every page anew. Here freed blocks stay and are used again, yet never so many that
-// much more is held than was in use at once at some time before, and they are made of huge pages where the kernel has
-// them. Small blocks are malloc's, as in libtorch's own allocator.
+// back to the kernel, which then clears every page anew. Here freed blocks stay and are used again, cut to size and put
+// together with their neighbours as need be, yet never so many that much more is held than was in use at once at some time
+// before, and they are made of huge pages where the kernel has them. Small blocks are malloc's, as in libtorch's own allocator.
 class Blocks final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
@@ -76,84 +78,98 @@ class Blocks final : public c10::Allocator {
   static constexpr size_t kPage = 4096;
   static constexpr size_t kHugePage = size_t{2} << 20;
   static constexpr size_t kLarge = size_t{1} << 20;
-  static constexpr size_t kSlack = size_t{64} << 20;
+  static constexpr size_t kSlack = size_t{32} << 20;
 
-  struct Block {
-    void* data;
+  // A run of idle pages, which may be of several blocks that lay side by side.
+  struct Idle {
     size_t size;
+    // When the last of it was freed.
+    uint64_t since;
   };
 
   void* take(size_t bytes) {
     TORCH_CHECK(bytes < SIZE_MAX / 2, "can't allocate memory: you tried to allocate ", bytes, " bytes");
     const size_t size = (bytes + kPage - 1) / kPage * kPage;
     const std::lock_guard<std::mutex> lock(mutex_);
-    Block block = reuse(size);
-    if (block.data == nullptr) {
+    char* data = reuse(size);
+    if (data == nullptr) {
       // What is kept adds little to the most that was in use at once.
       const size_t allowed = ceiling_ + kSlack;
       if (used_ + size + idle_bytes_ > allowed) {
         release_until(used_ + size + idle_bytes_ - allowed);
       }
-      block = {map(size), size};
-      if (block.data == nullptr) {
+      data = map(size);
+      if (data == nullptr) {
         release_until(SIZE_MAX);
-        block.data = map(size);
+        data = map(size);
       }
-      TORCH_CHECK(block.data != nullptr, "can't allocate memory: you tried to allocate ", bytes, " bytes");
+      TORCH_CHECK(data != nullptr, "can't allocate memory: you tried to allocate ", bytes, " bytes");
     }
     try {
-      live_.emplace(block.data, block.size);
+      live_.emplace(data, size);
     } catch (...) {
-      munmap(block.data, block.size);
+      munmap(data, size);
       throw;
     }
-    used_ += block.size;
+    used_ += size;
     ceiling_ = std::max(ceiling_, used_);
     peak_ = std::max(peak_, used_);
-    return block.data;
+    return data;
   }
 
-  // The smallest idle block that is large enough and not much too large.
-  Block reuse(size_t size) {
+  // The beginning of the smallest idle run that is large enough; the rest of it stays idle.
+  char* reuse(size_t size) {
     auto best = idle_.end();
     for (auto it = idle_.begin(); it != idle_.end(); ++it) {
-      if (it->size >= size && it->size - size <= size / 8 && (best == idle_.end() || it->size < best->size)) {
+      if (it->second.size >= size && (best == idle_.end() || it->second.size < best->second.size)) {
         best = it;
       }
     }
     if (best == idle_.end()) {
-      return {nullptr, 0};
+      return nullptr;
     }
-    const Block block = *best;
-    idle_bytes_ -= block.size;
-    idle_.erase(best);
-    return block;
+    char* data = best->first;
+    auto node = idle_.extract(best);
+    idle_bytes_ -= size;
+    if (node.mapped().size > size) {
+      node.key() = data + size;
+      node.mapped().size -= size;
+      idle_.insert(std::move(node));
+    }
+    return data;
   }
 
-  // Gives idle blocks back to the kernel, those first that have been so the longest, until this many bytes went.
+  // Gives idle pages back to the kernel, those first that have been so the longest, until this many bytes went.
   void release_until(size_t bytes) {
-    size_t released = 0;
-    while (released < bytes && !idle_.empty()) {
-      const Block block = idle_.front();
-      idle_.pop_front();
-      idle_bytes_ -= block.size;
-      released += block.size;
-      munmap(block.data, block.size);
+    while (bytes > 0 && !idle_.empty()) {
+      const auto oldest = std::min_element(
+          idle_.begin(), idle_.end(), [](const auto& a, const auto& b) { return a.second.since < b.second.since; });
+      auto [data, idle] = *oldest;
+      const size_t part = std::min(idle.size, bytes > SIZE_MAX - kPage ? bytes : (bytes + kPage - 1) / kPage * kPage);
+      // From the end, so that what stays begins where a huge page does.
+      munmap(data + (idle.size - part), part);
+      idle_bytes_ -= part;
+      if (part == idle.size) {
+        idle_.erase(oldest);
+      } else {
+        oldest->second.size -= part;
+      }
+      bytes -= std::min(bytes, part);
     }
   }
 
-  static void* map(size_t size) {
+  static char* map(size_t size) {
     const bool huge = size >= kHugePage;
     const size_t whole = huge ? size + kHugePage : size;
     void* found = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (found == MAP_FAILED) {
       return nullptr;
     }
+    auto* start = static_cast<char*>(found);
     if (!huge) {
-      return found;
+      return start;
     }
     // From the first boundary of a huge page on; what lies before and behind is given back.
-    auto* start = static_cast<char*>(found);
     const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(start) % kHugePage) % kHugePage;
     if (before > 0) {
       munmap(start, before);
@@ -178,22 +194,36 @@ class Blocks final : public c10::Allocator {
     if (found == live_.end()) {
       return false;
     }
-    const Block block{data, found->second};
+    const size_t size = found->second;
     live_.erase(found);
-    used_ -= block.size;
+    used_ -= size;
     try {
-      idle_.push_back(block);
-      idle_bytes_ += block.size;
+      auto at = idle_.emplace(static_cast<char*>(data), Idle{size, ++freed_}).first;
+      idle_bytes_ += size;
+      // With what lies right behind it and right before it.
+      const auto next = std::next(at);
+      if (next != idle_.end() && at->first + at->second.size == next->first) {
+        at->second.size += next->second.size;
+        idle_.erase(next);
+      }
+      if (at != idle_.begin()) {
+        const auto before = std::prev(at);
+        if (before->first + before->second.size == at->first) {
+          before->second = Idle{before->second.size + at->second.size, at->second.since};
+          idle_.erase(at);
+        }
+      }
     } catch (...) {
-      munmap(block.data, block.size);
+      munmap(data, size);
     }
     return true;
   }
 
   std::mutex mutex_;
   std::unordered_map<void*, size_t> live_;
-  // In the order in which they were freed.
-  std::list<Block> idle_;
+  // By where they lie; no two touch.
+  std::map<char*, Idle> idle_;
+  uint64_t freed_ = 0;
   size_t used_ = 0;
   size_t idle_bytes_ = 0;
   size_t ceiling_ = 0;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use easel_engine::pipelines::{Observer, Request};
-use easel_engine::pool::Pool;
+use easel_engine::pool::{Pool, most_resident};
 use easel_engine::worker::open_model;
 use easel_engine_protocol::{Dtype, ModelSource};
 use tch::Device;
@@ -43,7 +43,7 @@ pub fn serve(subject: &Subject, threads: i32) -> Result<()> {
             first_ms: ends.0.first().map_or(0.0, |end| (*end - began).as_secs_f64() * 1e3),
             whole_ms: since(began),
             step_ms: ends.0.iter().zip(ends.0.iter().skip(1)).map(|(a, b)| (*b - *a).as_secs_f64() * 1e3).collect(),
-            peak_kib: peak_kib()?,
+            peak_kib: most_resident().ok_or("the kernel does not say")? >> 10,
         };
         writeln!(out, "{}", serde_json::to_string(&picture)?)?;
     }
@@ -52,18 +52,6 @@ pub fn serve(subject: &Subject, threads: i32) -> Result<()> {
 
 fn since(began: Instant) -> f64 {
     began.elapsed().as_secs_f64() * 1e3
-}
-
-/// The most memory that this process has held.
-pub fn peak_kib() -> Result<u64> {
-    status("VmHWM:")
-}
-
-/// A number of kibibytes from what the kernel says of this process.
-pub fn status(field: &str) -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/self/status")?;
-    let line = text.lines().find_map(|line| line.strip_prefix(field)).ok_or("the kernel does not say")?;
-    Ok(line.split_ascii_whitespace().next().unwrap_or_default().parse()?)
 }
 
 /// When each step ended.

@@ -165,8 +165,9 @@ number type that people's files of that family have (`tools/bench/make_models.py
 - **A step**: from the end of the step before it to its own end, of all steps of all pictures but the first of each. The large
   models make one picture of five steps in each of five new processes, the small ones thirteen pictures of twenty steps in
   one process, of which the first does not count. Both sides make their pictures in turns.
-- **Most memory**: `VmHWM` of the whole process after its first picture, for both sides with everything they loaded to get there:
-  libraries, weights, working memory. Pages of mapped files count as long as they are mapped.
+- **Most memory**: the most that the whole process has had in memory up to the end of its first picture (`VmHWM`), for both
+  sides with everything they loaded to get there: libraries, weights, working memory. Pages of mapped files count as long as
+  they are mapped and have been touched.
 - **From opening to the end of the first step**: the time to open the model (`from_pretrained`) and that of the first picture up
   to the end of its first step; neither side's start of the process and its imports.
 - **A picture of a new process**: prompt to pixels, without the time to open the model.

@@ -4,6 +4,7 @@
 pub mod clip;
 pub mod flux;
 mod resnet;
+mod strips;
 pub mod t5;
 mod transformer;
 pub mod unet;

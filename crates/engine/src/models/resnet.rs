@@ -3,6 +3,7 @@
 
 use tch::Tensor;
 
+use super::strips::in_strips;
 use crate::Result;
 use crate::config::Activation;
 use crate::nn::{Conv2d, GroupNorm, Linear};
@@ -100,8 +101,29 @@ impl Resnet {
             Some(shortcut) => shortcut.forward(input)?.f_add(&hidden)?,
             None => input.f_add(&hidden)?,
         };
+        self.scaled(hidden)
+    }
+
+    /// The same without a time, for pictures so large that what is held at once matters: the input is let go of as soon as
+    /// it has been seen, and convolutions go strip by strip.
+    pub fn forward_lean(&self, input: Tensor) -> Result<Tensor> {
+        let convolve = |conv: &Conv2d, x: &Tensor| in_strips(x, 1, |x| conv.forward(x));
+        let around = match &self.shortcut {
+            Some(shortcut) => convolve(shortcut, &input)?,
+            None => input.shallow_clone(),
+        };
+        let normed = self.norm1.forward(&input)?;
+        drop(input);
+        let hidden = convolve(&self.conv1, &self.activation.apply(normed)?)?;
+        let normed = self.norm2.forward(&hidden)?;
+        drop(hidden);
+        let hidden = convolve(&self.conv2, &self.activation.apply(normed)?)?;
+        self.scaled(around.f_add(&hidden)?)
+    }
+
+    fn scaled(&self, mut sum: Tensor) -> Result<Tensor> {
         #[expect(clippy::float_cmp, reason = "dividing by one is skipped, nothing else")]
         let whole = self.scale == 1.0;
-        if whole { Ok(hidden) } else { Ok(hidden.f_div_scalar_(self.scale)?) }
+        if whole { Ok(sum) } else { Ok(sum.f_div_scalar_(self.scale)?) }
     }
 }

@@ -46,7 +46,17 @@ impl Admission {
         let needed = self.plan.phases.get(at..).unwrap_or_default().iter().flat_map(|phase| &phase.needs);
         self.pool.shelf.want(needed.map(|need| need.key));
         let phase = self.plan.phases.get(at).ok_or_else(|| Error::internal("a phase is gone"))?;
+        self.rest_others(kind);
         Computing::begin(&self.pool, phase, self.thrift)
+    }
+
+    /// What the phases before have left in memory, and no phase of this kind looks at, goes back to the system: pages of
+    /// files, which are back at the price of a fault, and working memory that is kept for shapes of other networks.
+    fn rest_others(&self, kind: PhaseKind) {
+        let phases = self.plan.phases.iter().filter(|phase| phase.kind == kind);
+        let needs: Vec<_> = phases.flat_map(|phase| &phase.needs).map(|need| need.key).collect();
+        self.pool.shelf.each_idle(|key| needs.contains(&key), |built| built.pages.forget());
+        self.pool.rest();
     }
 }
 

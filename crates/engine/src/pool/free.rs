@@ -1,6 +1,7 @@
 //! What memory the machine has free and the process takes, as Linux tells it. Elsewhere nothing is known.
 
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is left alone of the free memory, at least: the rest of the machine lives too.
 const MARGIN: u64 = 256 << 20;
@@ -63,6 +64,15 @@ fn field(text: &str, name: &str) -> Option<u64> {
     })
 }
 
+/// The highest peak before the mark was set back.
+static MOST: AtomicU64 = AtomicU64::new(0);
+
+/// The most bytes that this process has ever had in memory, pages of files and all. Not `VmHWM`, whose mark is set back
+/// whenever a phase begins.
+pub fn most_resident() -> Option<u64> {
+    Some(Resident::now()?.peak.max(MOST.load(Ordering::Relaxed)))
+}
+
 /// Bytes that the process has in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Resident {
@@ -84,6 +94,7 @@ impl Resident {
 
     /// Sets the mark of the peak back to what is there now (`man 5 proc`, `clear_refs`), where that is allowed.
     pub fn mark() -> Option<Self> {
+        MOST.fetch_max(Self::now()?.peak, Ordering::Relaxed);
         fs::write("/proc/self/clear_refs", "5").ok()?;
         Self::now()
     }
@@ -98,7 +109,7 @@ impl Resident {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, Resident, field};
+    use super::{Budget, Resident, field, most_resident};
 
     #[test]
     fn numbers_are_found_by_their_whole_name() {
@@ -126,5 +137,8 @@ mod tests {
         let grown = before.grown(Resident::now().unwrap());
         // Other tests of this process take memory meanwhile; half is enough to see it.
         assert!(grown > 32 << 20, "{grown}");
+        let most = most_resident().unwrap();
+        Resident::mark().unwrap();
+        assert!(most_resident().unwrap() >= most && most >= before.own + (32 << 20), "a mark takes nothing away");
     }
 }

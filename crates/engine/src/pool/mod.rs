@@ -31,12 +31,12 @@ use tch::{Device, Kind};
 
 pub use admit::Admission;
 pub use computing::Computing;
-pub use free::Budget;
+pub use free::{Budget, most_resident};
 pub use network::{Lease, Network};
 pub use plan::{Need, Phase, PhaseKind, Plan, Wish, Working};
 
 use crate::parts::Part;
-use crate::weights::WeightMap;
+use crate::weights::{Pages, WeightMap};
 use crate::{Error, Result};
 use digests::Digests;
 use known::{Key, Known};
@@ -79,6 +79,7 @@ impl std::fmt::Debug for Watch {
 struct Built {
     network: Rc<dyn Any>,
     warnings: Vec<String>,
+    pages: Pages,
 }
 
 /// How much memory a pool may use, and where it keeps what it learnt.
@@ -140,7 +141,7 @@ impl Pool {
             let network: Rc<dyn Any> = Rc::new(N::open(part, &weights)?);
             let warnings = weights.left_over(N::is_known_spare).into_iter().collect();
             let (bytes, mapped) = weights.taken_bytes();
-            Ok(Loaded { value: Built { network, warnings }, bytes, mapped })
+            Ok(Loaded { value: Built { network, warnings, pages: weights.pages() }, bytes, mapped })
         })
     }
 

@@ -119,6 +119,13 @@ impl<K: Copy + Ord, V> Shelf<K, V> {
         look(&self.state.borrow().ledger)
     }
 
+    /// Does something with all that is there and that nobody uses, except `but`.
+    pub fn each_idle(&self, but: impl Fn(K) -> bool, act: impl Fn(&V)) {
+        let state = self.state.borrow();
+        let idle = |key: K| state.ledger.entry(key).is_some_and(|entry| entry.leases == 0);
+        state.values.iter().filter(|(key, _)| idle(**key) && !but(**key)).for_each(|(_, value)| act(value));
+    }
+
     /// What the work at hand needs once more: it leaves after all else.
     pub fn want(&self, keys: impl IntoIterator<Item = K>) {
         self.state.borrow_mut().ledger.want(keys);

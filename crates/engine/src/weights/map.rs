@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use tch::{Device, Kind};
 
 use super::Scope;
-use super::weight::{self, Weight};
+use super::weight::{self, Pages, Weight};
 use crate::adapters::OpenPatches;
 use crate::parts::{Part, PartTensor};
 use crate::{Error, Result};
@@ -153,6 +153,13 @@ impl WeightMap {
     /// Bytes of the tensors that were taken: how many lie in memory of the device's own, and how many in the files.
     pub fn taken_bytes(&self) -> (u64, u64) {
         self.bytes.get()
+    }
+
+    /// Where the views lie that were taken; none where all was copied.
+    pub fn pages(&self) -> Pages {
+        let (_, viewed) = self.bytes.get();
+        let mappings = self.tensors.values().filter(|_| viewed > 0).map(|(_, mapping)| mapping);
+        Pages::of(mappings)
     }
 
     /// A sentence about tensors that no part of the model took, unless `known` explains all of them.

@@ -9,4 +9,4 @@ mod weight;
 
 pub use map::WeightMap;
 pub use scope::Scope;
-pub use weight::Weight;
+pub use weight::{Pages, Weight};

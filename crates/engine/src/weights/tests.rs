@@ -199,3 +199,31 @@ fn matrices_that_stay_as_stored_compute_the_same() {
         assert_eq!((now, now.kind()), (later, Kind::Float));
     }
 }
+
+/// KiB of a file that this process has in memory.
+#[cfg(target_os = "linux")]
+fn resident(path: &Path) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut lines = maps.lines().skip_while(|line| !line.ends_with(path.to_str().unwrap()));
+    let rss = lines.find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    rss.split_ascii_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pages_that_are_let_go_of_leave_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let bytes = floats(&vec![0.5; 1 << 20]);
+    let map = open(write(&path, &[("w", "F32", &[1 << 20], &bytes)], 0), Kind::Float);
+    let nothing = map.pages();
+    let weight = map.root().tensor("w", &[1 << 20]).unwrap();
+    let pages = map.pages();
+    for _ in 0..2 {
+        assert!((weight.sum(Kind::Double).double_value(&[]) - 524_288.0).abs() < 1e-9);
+        nothing.forget();
+        assert!(resident(&path) >= 4096, "nothing was a view when it was asked for");
+        pages.forget();
+        assert!(resident(&path) < 64, "{}", resident(&path));
+    }
+}

@@ -112,6 +112,28 @@ impl Weight {
     }
 }
 
+/// The mappings that views of a component lie in.
+#[derive(Debug, Default)]
+pub struct Pages(Vec<Arc<Mmap>>);
+
+impl Pages {
+    /// Each of `mappings` once.
+    pub(super) fn of<'a>(mappings: impl Iterator<Item = &'a Arc<Mmap>>) -> Self {
+        let mut pages: Vec<Arc<Mmap>> = Vec::new();
+        for mapping in mappings {
+            if !pages.iter().any(|known| Arc::ptr_eq(known, mapping)) {
+                pages.push(Arc::clone(mapping));
+            }
+        }
+        Self(pages)
+    }
+
+    /// Lets go of all of them: they stay in the system's cache, and are there again when they are looked at.
+    pub fn forget(&self) {
+        self.0.iter().for_each(|mapping| forget(mapping, 0, mapping.len()));
+    }
+}
+
 /// Maps a file whose header has been checked. A file that has changed its length since is refused.
 pub(super) fn map_file(file: &TensorFile) -> Result<Arc<Mmap>> {
     let map = open_mapping(&file.path).map_err(|error| Error::broken(format!("{}: {error}", file.path.display())))?;

@@ -59,12 +59,12 @@ impl MidBlock {
         })
     }
 
-    pub(super) fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
-        let mut hidden = self.first.forward(hidden, None)?;
+    pub(super) fn forward(&self, hidden: Tensor) -> Result<Tensor> {
+        let mut hidden = self.first.forward_lean(hidden)?;
         if let Some(attention) = &self.attention {
             hidden = attention.forward(&hidden)?;
         }
-        self.second.forward(&hidden, None)
+        self.second.forward_lean(hidden)
     }
 }
 

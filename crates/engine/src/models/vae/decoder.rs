@@ -8,6 +8,7 @@ use super::{Between, ENCODER};
 use crate::Result;
 use crate::config::{Activation, VaeConfig};
 use crate::models::resnet::Resnet;
+use crate::models::strips::in_strips;
 use crate::nn::{Conv2d, GroupNorm, upsample_nearest};
 use crate::parts::Part;
 use crate::pool::Network;
@@ -74,7 +75,7 @@ impl VaeDecoder {
             Some(conv) => self.conv_in.forward(&conv.forward(latents)?)?,
             None => self.conv_in.forward(latents)?,
         };
-        hidden = self.mid.forward(&hidden)?;
+        hidden = self.mid.forward(hidden)?;
         for block in &self.up {
             hidden = block.forward(hidden)?;
         }
@@ -122,10 +123,10 @@ impl UpBlock {
 
     fn forward(&self, mut hidden: Tensor) -> Result<Tensor> {
         for resnet in &self.resnets {
-            hidden = resnet.forward(&hidden, None)?;
+            hidden = resnet.forward_lean(hidden)?;
         }
         match &self.upsampler {
-            Some(conv) => conv.forward(&upsample_nearest(&hidden, None)?),
+            Some(conv) => in_strips(&hidden, 2, |x| conv.forward(&upsample_nearest(x, None)?)),
             None => Ok(hidden),
         }
     }

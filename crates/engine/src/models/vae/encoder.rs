@@ -81,7 +81,7 @@ impl VaeEncoder {
         for block in &self.down {
             hidden = block.forward(hidden)?;
         }
-        hidden = self.mid.forward(&hidden)?;
+        hidden = self.mid.forward(hidden)?;
         let moments = self.conv_out.forward(&Activation::Silu.apply(self.norm_out.forward(&hidden)?)?)?;
         match &self.quant_conv {
             Some(conv) => conv.forward(&moments),
@@ -128,7 +128,7 @@ impl DownBlock {
 
     fn forward(&self, mut hidden: Tensor) -> Result<Tensor> {
         for resnet in &self.resnets {
-            hidden = resnet.forward(&hidden, None)?;
+            hidden = resnet.forward_lean(hidden)?;
         }
         match &self.downsampler {
             // One column and one row of zeros at the far ends alone, which no padding of a convolution is.
