@@ -19,7 +19,7 @@ BUGS = [
     Bug("exact GELU in a block of two streams", f"{FLUX}/double.rs", "Activation::GeluTanh", "Activation::Gelu"),
     Bug("exact GELU in a block of one stream", f"{FLUX}/single.rs",
         "gelu_tanh_into(&inner, &mut both.f_narrow(-1, width, inner_width)?)?",
-        'let _ = inner.f_gelu_out(&both.f_narrow(-1, width, inner_width)?, "none")?'),
+        'both.f_narrow(-1, width, inner_width)?.f_copy_(&inner.f_gelu("none")?)?'),
     Bug("keys normed as queries", f"{FLUX}/double.rs", "(&key, &self.picture.norm_key)", "(&key, &self.picture.norm_query)"),
     Bug("text and picture at the same places", "src/nn/rope.rs", "&turns.f_narrow(0, first, length)?", "&turns.f_narrow(0, 0, length)?"),
     Bug("every step as the first", f"{FLUX}/modulation.rs", "let at = |all: &Tensor| all.f_select(0, row);", "let at = |all: &Tensor| all.f_select(0, row.min(0));"),

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::Result;
-use super::ours::status;
 use super::report::{Line, Spread};
 
 /// The environment variable that makes of this bench the process that opens; its value is the checkpoint.
@@ -41,18 +40,24 @@ pub fn open(checkpoint: &Path) -> Result<()> {
     // What libtorch takes by itself is not the checkpoint's.
     let ones = Tensor::f_ones([64, 64], (Kind::Float, Device::Cpu))?;
     drop(ones.f_mm(&ones)?);
-    let (before, began) = (status("VmRSS:")?, Instant::now());
+    let (before, began) = (resident_mib()?, Instant::now());
     let source = ModelSource::whole(checkpoint, ModelParts::pipeline_of(checkpoint)?);
     let parts = ModelParts::open(&source)?;
     let maps: Vec<WeightMap> =
         parts.parts.iter().map(|part| WeightMap::of(part, Device::Cpu, Kind::Half)).collect::<Result<_, _>>()?;
     let pipeline = Sdxl::open(parts, Device::Cpu, Dtype::Fp16)?;
     let ms = began.elapsed().as_secs_f64() * 1e3;
-    #[expect(clippy::cast_precision_loss, reason = "mebibytes")]
-    let mib = status("VmRSS:")?.saturating_sub(before) as f64 / 1024.0;
+    let mib = resident_mib()? - before;
     drop((maps, pipeline));
     println!("{}", serde_json::to_string(&Opened { ms, mib })?);
     Ok(())
+}
+
+/// What this process has in memory, pages of files and all.
+fn resident_mib() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("the kernel does not say")?;
+    Ok(line.split_ascii_whitespace().next().unwrap_or_default().parse::<f64>()? / 1024.0)
 }
 
 /// Opens the checkpoint again and again.

@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::strips::in_strips;
 use crate::Result;
 use crate::config::Activation;
-use crate::nn::{Conv2d, GroupNorm, Linear};
+use crate::nn::{Conv2d, GroupNorm, Linear, Pixels};
 use crate::weights::Scope;
 
 /// The shape of a resnet.
@@ -26,6 +26,8 @@ pub struct ResnetShape {
     pub time: Option<TimeShape>,
     /// What the sum at the end is divided by.
     pub scale: f64,
+    /// What its pictures are like.
+    pub pixels: Pixels,
 }
 
 /// How the timestep is let in.
@@ -53,7 +55,7 @@ pub struct Resnet {
 impl Resnet {
     /// Builds the resnet of the scope.
     pub fn open(scope: &Scope<'_>, shape: &ResnetShape) -> Result<Self> {
-        let ResnetShape { inputs, outputs, groups, eps, .. } = *shape;
+        let ResnetShape { inputs, outputs, groups, eps, pixels, .. } = *shape;
         let time = match shape.time {
             Some(time) => {
                 let width = if time.scale_shift { outputs * 2 } else { outputs };
@@ -65,10 +67,10 @@ impl Resnet {
             if inputs == outputs { None } else { Some(Conv2d::open(&scope.at("conv_shortcut"), inputs, outputs, 1)?) };
         Ok(Self {
             norm1: GroupNorm::open(&scope.at("norm1"), groups, inputs, eps)?,
-            conv1: Conv2d::open(&scope.at("conv1"), inputs, outputs, 3)?,
+            conv1: Conv2d::open_three(&scope.at("conv1"), inputs, outputs, pixels)?,
             time,
             norm2: GroupNorm::open(&scope.at("norm2"), groups, outputs, eps)?,
-            conv2: Conv2d::open(&scope.at("conv2"), outputs, outputs, 3)?,
+            conv2: Conv2d::open_three(&scope.at("conv2"), outputs, outputs, pixels)?,
             shortcut,
             activation: shape.activation,
             scale: shape.scale,

@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::winograd::{self, Winograd};
 use crate::Result;
 use crate::weights::{Scope, Weight};
 
@@ -29,6 +30,17 @@ enum Kernels {
     /// In the blocks that oneDNN computes with. It would put plain ones into this order at every call, which where pictures
     /// are small and channels many is a third of the time; the sums are the same to the bit.
     Packed(Tensor),
+    /// Turned for fewer products: for many pixels, of side 3 and stride 1.
+    Turned(Winograd),
+}
+
+/// What the pictures of a convolution are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pixels {
+    /// Many for their channels: kernels may take more memory if they are quicker with it.
+    Many,
+    /// Few, or not known.
+    Few,
 }
 
 impl Conv2d {
@@ -48,14 +60,27 @@ impl Conv2d {
     ) -> Result<Self> {
         let weight = scope.tensor("weight", &[outputs, inputs, side, side])?;
         let bias = scope.tensor("bias", &[outputs])?;
-        let numbers = inputs.saturating_mul(outputs).saturating_mul(side * side);
-        let kernels = if packs(scope.device(), scope.kind(), numbers) {
-            scope.note_copy(&weight);
-            pack(&weight, inputs, stride, padding)?
-        } else {
-            Kernels::Plain(weight)
+        let kernels = match copied_bytes(scope.device(), scope.kind(), [outputs, inputs, side, side], Pixels::Few) {
+            Some(bytes) => {
+                scope.note_copy(&weight, bytes);
+                pack(&weight, inputs, stride, padding)?
+            }
+            None => Kernels::Plain(weight),
         };
         Ok(Self { kernels, bias, stride, padding })
+    }
+
+    /// From `weight` and `bias` of the scope, of side 3, keeping the picture's size.
+    pub fn open_three(scope: &Scope<'_>, inputs: i64, outputs: i64, pixels: Pixels) -> Result<Self> {
+        if pixels == Pixels::Few || !winograd::suits(scope.device(), scope.kind(), inputs, outputs) {
+            return Self::open(scope, inputs, outputs, 3);
+        }
+        let shape = [outputs, inputs, 3, 3];
+        let (weight, bias) = (scope.tensor("weight", &shape)?, scope.tensor("bias", &[outputs])?);
+        if let Some(bytes) = copied_bytes(scope.device(), scope.kind(), shape, pixels) {
+            scope.note_copy(&weight, bytes);
+        }
+        Ok(Self { kernels: Kernels::Turned(Winograd::of(&weight)?), bias, stride: 1, padding: 1 })
     }
 
     /// `(batch, inputs, h, w)` to `(batch, outputs, h', w')`.
@@ -66,12 +91,25 @@ impl Conv2d {
             Kernels::Packed(packed) => {
                 Ok(x.f_mkldnn_convolution(packed, Some(&*self.bias), padding, stride, [1, 1], 1)?)
             }
+            Kernels::Turned(winograd) => winograd.forward(x, &self.bias),
         }
     }
 }
 
+/// Bytes that kernels `(outputs, inputs, side, side)` take in memory of their own, where they are not used as they lie in
+/// their file. `pixels` is what [`Conv2d::open_three`] is told, and few for all that are opened otherwise.
+pub fn copied_bytes(device: Device, kind: Kind, shape: [i64; 4], pixels: Pixels) -> Option<u64> {
+    let [outputs, inputs, ..] = shape;
+    let numbers = shape.iter().fold(1_i64, |product, n| product.saturating_mul(*n));
+    let bytes = numbers.unsigned_abs().saturating_mul(kind.elt_size_in_bytes() as u64);
+    if pixels == Pixels::Many && shape.ends_with(&[3, 3]) && winograd::suits(device, kind, inputs, outputs) {
+        return Some(Winograd::bytes(numbers.unsigned_abs()));
+    }
+    packs(device, kind, numbers).then_some(bytes)
+}
+
 /// Whether kernels of so many numbers are packed, and so are not used where they lie in their file.
-pub fn packs(device: Device, kind: Kind, numbers: i64) -> bool {
+pub(super) fn packs(device: Device, kind: Kind, numbers: i64) -> bool {
     device == Device::Cpu && kind == Kind::Float && numbers >= WORTH_PACKING && tch::utils::has_mkldnn()
 }
 

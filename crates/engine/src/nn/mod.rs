@@ -9,9 +9,10 @@ mod norm;
 pub mod rope;
 mod sinusoid;
 mod stacked;
+mod winograd;
 
 pub use activation::gelu_tanh_into;
-pub use conv::{Conv2d, packs, upsample_nearest};
+pub use conv::{Conv2d, Pixels, copied_bytes, upsample_nearest};
 pub use linear::{Embedding, Linear};
 pub use norm::{GroupNorm, LayerNorm, RmsNorm, layer_norm};
 pub use sinusoid::Sinusoid;

@@ -6,7 +6,7 @@ use easel_catalog::TensorType;
 use tch::{Device, Kind};
 
 use super::Network;
-use crate::nn::packs;
+use crate::nn::{Pixels, copied_bytes};
 use crate::parts::{Form, Part, PartTensor};
 
 /// Bytes of a network.
@@ -24,6 +24,10 @@ pub(super) fn of<N: Network>(part: &Part, device: Device, kind: Kind) -> Estimat
     let mut estimate = Estimate::default();
     for tensor in part.tensors.iter().filter(|tensor| !N::is_known_spare(&tensor.name)) {
         let elements = tensor.shape().iter().fold(1_u64, |product, n| product.saturating_mul(*n));
+        if let Some(bytes) = copied_kernels::<N>(part, tensor, device, kind) {
+            estimate.bytes = estimate.bytes.saturating_add(bytes);
+            continue;
+        }
         let is_view =
             is_view(tensor, device, kind) || (N::is_read_once(&tensor.name) && stays_as_stored(tensor, device, kind));
         if is_view && !patched.contains(tensor.name.as_str()) {
@@ -36,15 +40,17 @@ pub(super) fn of<N: Network>(part: &Part, device: Device, kind: Kind) -> Estimat
     estimate
 }
 
+/// What the kernels of a convolution take where they are put into an order of their own.
+fn copied_kernels<N: Network>(part: &Part, tensor: &PartTensor, device: Device, kind: Kind) -> Option<u64> {
+    let [outputs, inputs, height, width] = tensor.shape()[..] else { return None };
+    let shape = [outputs, inputs, height, width].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    let [few, many] = [Pixels::Few, Pixels::Many].map(|pixels| copied_bytes(device, kind, shape, pixels));
+    if few != many && N::pixels(part, &tensor.name) == Pixels::Many { many } else { few }
+}
+
 /// Whether a tensor is used where it lies in its file.
 fn is_view(tensor: &PartTensor, device: Device, kind: Kind) -> bool {
     let info = &tensor.info;
-    if let [outputs, inputs, height, width] = tensor.shape()[..] {
-        let numbers = outputs.saturating_mul(inputs).saturating_mul(height).saturating_mul(width);
-        if packs(device, kind, i64::try_from(numbers).unwrap_or(i64::MAX)) {
-            return false;
-        }
-    }
     device == Device::Cpu
         && is_stored_in(info.dtype, kind)
         && info.strides.is_none()

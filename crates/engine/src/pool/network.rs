@@ -8,6 +8,7 @@ use super::Built;
 use super::known::Key;
 use super::shelf::Hold;
 use crate::Result;
+use crate::nn::Pixels;
 use crate::parts::Part;
 use crate::weights::WeightMap;
 
@@ -25,6 +26,11 @@ pub trait Network: Sized + 'static {
     /// must be read through [`Scope::matrix`](crate::weights::Scope::matrix).
     fn is_read_once(_name: &str) -> bool {
         false
+    }
+
+    /// What the pictures of a convolution of side 3 are like, told from the name of its kernels: see [`Pixels`].
+    fn pixels(_part: &Part, _name: &str) -> Pixels {
+        Pixels::Few
     }
 
     /// Whether a tensor that it did not take is of no use to anyone.

@@ -137,13 +137,16 @@ impl WeightMap {
         Ok(weight)
     }
 
-    /// A tensor that was taken is kept as a copy from now on, in an order of its own.
-    pub(super) fn note_copy(&self, weight: &Weight) {
-        if weight.is_view() {
-            let (copied, viewed) = self.bytes.get();
-            let bytes = self.bytes_of(weight);
-            self.bytes.set((copied + bytes, viewed.saturating_sub(bytes)));
-        }
+    /// A tensor that was taken is kept as a copy of so many bytes from now on, in an order of its own.
+    pub(super) fn note_copy(&self, weight: &Weight, bytes: u64) {
+        let (copied, viewed) = self.bytes.get();
+        let before = self.bytes_of(weight);
+        let (copied, viewed) = if weight.is_view() {
+            (copied, viewed.saturating_sub(before))
+        } else {
+            (copied.saturating_sub(before), viewed)
+        };
+        self.bytes.set((copied + bytes, viewed));
     }
 
     fn bytes_of(&self, weight: &Weight) -> u64 {

@@ -41,9 +41,9 @@ impl<'a> Scope<'a> {
         self.map.take_matrix(&self.full(name), shape)
     }
 
-    /// Tells that a tensor that was taken is kept as a copy from now on, in an order of its own.
-    pub fn note_copy(&self, weight: &Weight) {
-        self.map.note_copy(weight);
+    /// Tells that a tensor that was taken is kept as a copy of so many bytes from now on, in an order of its own.
+    pub fn note_copy(&self, weight: &Weight, bytes: u64) {
+        self.map.note_copy(weight, bytes);
     }
 
     /// Where this is, for errors: `unet: down_blocks.1`.

@@ -2,6 +2,7 @@
 
 use tch::Tensor;
 
+use super::level::{self, Level};
 use crate::config::UNetConfig;
 use crate::config::unet::{AttentionConfig, BlockConfig, MidConfig};
 use crate::models::resnet::{Resnet, ResnetShape, TimeShape};
@@ -138,7 +139,7 @@ impl Builder<'_> {
         let mut width = config.first_channels;
         let mut down = Vec::with_capacity(config.down.len());
         for (i, block) in config.down.iter().enumerate() {
-            down.push(self.down(&root.at("down_blocks").at(i), width, block)?);
+            down.push(self.down(&root.at("down_blocks").at(i), width, block, level::down(config, i))?);
             width = block.channels;
         }
         let mid = match &config.mid {
@@ -147,17 +148,18 @@ impl Builder<'_> {
         };
         let mut up = Vec::with_capacity(config.up.len());
         for (i, block) in config.up.iter().enumerate() {
-            up.push(self.up(&root.at("up_blocks").at(i), width, block)?);
+            up.push(self.up(&root.at("up_blocks").at(i), width, block, level::up(config, i))?);
             width = block.channels;
         }
         Ok((down, mid, up))
     }
 
-    fn down(&mut self, scope: &Scope<'_>, mut width: i64, block: &BlockConfig) -> Result<DownBlock> {
+    fn down(&mut self, scope: &Scope<'_>, mut width: i64, block: &BlockConfig, level: Level) -> Result<DownBlock> {
         let channels = block.channels;
         let mut layers = Vec::new();
         for i in 0..block.resnets {
-            layers.push(self.layer(scope, i, (width, channels), 1.0, block.attention.as_ref())?);
+            let resnet = self.resnet((width, channels), 1.0, level);
+            layers.push(self.layer(scope, i, &resnet, block.attention.as_ref())?);
             width = channels;
             self.widths.push(channels);
         }
@@ -174,26 +176,25 @@ impl Builder<'_> {
     }
 
     fn mid(&mut self, scope: &Scope<'_>, mid: &MidConfig) -> Result<MidBlock> {
-        let widths = (mid.channels, mid.channels);
-        let first = self.layer(scope, 0, widths, mid.scale, mid.attention.as_ref())?;
-        let second = if mid.attention.is_some() {
-            Some(Resnet::open(&scope.at("resnets").at(1), &self.resnet(widths, mid.scale))?)
-        } else {
-            None
-        };
+        let resnet = self.resnet((mid.channels, mid.channels), mid.scale, level::mid(self.config));
+        let first = self.layer(scope, 0, &resnet, mid.attention.as_ref())?;
+        let second =
+            if mid.attention.is_some() { Some(Resnet::open(&scope.at("resnets").at(1), &resnet)?) } else { None };
         Ok(MidBlock { first, second })
     }
 
-    fn up(&mut self, scope: &Scope<'_>, mut width: i64, block: &BlockConfig) -> Result<UpBlock> {
+    fn up(&mut self, scope: &Scope<'_>, mut width: i64, block: &BlockConfig, level: Level) -> Result<UpBlock> {
         let channels = block.channels;
         let mut layers = Vec::new();
         for i in 0..block.resnets {
             let skip = self.widths.pop().ok_or_else(nothing_left)?;
-            layers.push(self.layer(scope, i, (width + skip, channels), 1.0, block.attention.as_ref())?);
+            let resnet = self.resnet((width + skip, channels), 1.0, level);
+            layers.push(self.layer(scope, i, &resnet, block.attention.as_ref())?);
             width = channels;
         }
         let upsampler = if block.resamples {
-            Some(Conv2d::open(&scope.at("upsamplers").at(0).at("conv"), channels, channels, 3)?)
+            let scope = scope.at("upsamplers").at(0).at("conv");
+            Some(Conv2d::open_three(&scope, channels, channels, level.doubled().pixels())?)
         } else {
             None
         };
@@ -204,16 +205,15 @@ impl Builder<'_> {
         &mut self,
         scope: &Scope<'_>,
         i: usize,
-        widths: (i64, i64),
-        scale: f64,
+        shape: &ResnetShape,
         attention: Option<&AttentionConfig>,
     ) -> Result<Layer> {
-        let resnet = Resnet::open(&scope.at("resnets").at(i), &self.resnet(widths, scale))?;
+        let resnet = Resnet::open(&scope.at("resnets").at(i), shape)?;
         let depth = |attention: &AttentionConfig| attention.depths.get(i).copied().unwrap_or_default();
         let transformer = match attention {
             Some(attention) => Some(Transformer2d::open(
                 &scope.at("attentions").at(i),
-                widths.1,
+                shape.outputs,
                 self.config.resnet.groups,
                 depth(attention),
                 attention,
@@ -224,7 +224,7 @@ impl Builder<'_> {
         Ok(Layer { resnet, transformer })
     }
 
-    fn resnet(&self, (inputs, outputs): (i64, i64), scale: f64) -> ResnetShape {
+    fn resnet(&self, (inputs, outputs): (i64, i64), scale: f64, level: Level) -> ResnetShape {
         let shared = &self.config.resnet;
         ResnetShape {
             inputs,
@@ -234,6 +234,7 @@ impl Builder<'_> {
             activation: shared.activation,
             time: Some(TimeShape { width: self.config.time.embed_dim, scale_shift: shared.scale_shift }),
             scale,
+            pixels: level.pixels(),
         }
     }
 }

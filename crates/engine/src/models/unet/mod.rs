@@ -2,6 +2,7 @@
 
 mod block;
 mod conditioning;
+mod level;
 mod time;
 
 use tch::Tensor;
@@ -11,7 +12,7 @@ pub use self::conditioning::{Conditioning, Conditions};
 use self::time::TimestepEmbedding;
 use crate::config::{Activation, UNetConfig};
 use crate::models::transformer::TextProjection;
-use crate::nn::{Conv2d, GroupNorm, Linear, Sinusoid};
+use crate::nn::{Conv2d, GroupNorm, Linear, Pixels, Sinusoid};
 use crate::parts::Part;
 use crate::pool::Network;
 use crate::weights::WeightMap;
@@ -160,6 +161,11 @@ impl UNet {
 impl Network for UNet {
     fn open(part: &Part, weights: &WeightMap) -> Result<Self> {
         Self::open(weights, UNetConfig::read(&part.name, &part.config)?)
+    }
+
+    fn pixels(part: &Part, name: &str) -> Pixels {
+        let level = UNetConfig::read(&part.name, &part.config).ok().and_then(|config| level::of(&config, name));
+        level.map_or(Pixels::Few, level::Level::pixels)
     }
 
     fn settings(part: &Part) -> Result<String> {

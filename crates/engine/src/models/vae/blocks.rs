@@ -6,7 +6,7 @@ use crate::Result;
 use crate::config::VaeConfig;
 use crate::models::resnet::{Resnet, ResnetShape};
 use crate::nn::attention::{Mask, attend};
-use crate::nn::{GroupNorm, Linear};
+use crate::nn::{GroupNorm, Linear, Pixels};
 use crate::weights::Scope;
 
 /// Epsilon of all group norms.
@@ -22,6 +22,8 @@ pub(super) fn resnet(scope: &Scope<'_>, config: &VaeConfig, inputs: i64, outputs
         activation: config.activation,
         time: None,
         scale: 1.0,
+        // They run once, and their planes would take more memory than the kernels.
+        pixels: Pixels::Few,
     };
     Resnet::open(scope, &shape)
 }
