@@ -238,28 +238,34 @@ async fn previews_come_while_the_picture_is_made() {
 #[tokio::test]
 async fn the_same_seed_is_the_same_picture_among_many_requests() {
     let Some(engine) = engine() else { return not_run("requests at once on the local engine") };
-    let house = House::new(&engine, "").await;
-    let wish = |seed: u64| json!({ "seed": seed, "steps": 2, "scheduler": "Euler a" });
-    let mut alone = HashMap::new();
-    for seed in 0..4 {
-        alone.insert(seed, house.picture("sd", &wish(seed)).await);
-    }
-    let many = (0..32_u64).map(|i| {
-        let house = &house;
-        async move { (i % 4, house.picture("sd", &wish(i % 4)).await) }
-    });
-    for (seed, picture) in futures_util::future::join_all(many).await {
-        assert!(alone[&seed] == picture, "seed {seed} came out otherwise");
-    }
-    // At any place of a batch, too.
-    let batch = house.ask("sd", &json!({ "seed": 1, "n": 3, "steps": 2, "scheduler": "Euler a" })).await;
-    for (i, image) in batch.body["images"].as_array().unwrap().iter().enumerate() {
-        let seed = 1 + i as u64;
-        assert_eq!(image["seed"], seed);
-        assert!(
-            alone[&seed] == STANDARD.decode(image["b64_json"].as_str().unwrap()).unwrap(),
-            "seed {seed} in a batch"
-        );
+    let house = House::new(&engine, "max_batch = 8").await;
+    for (model, like) in [("sd", json!({ "steps": 2, "scheduler": "Euler a" })), ("dev", json!({ "steps": 2 }))] {
+        let wish = |seed: u64| {
+            let mut wish = like.clone();
+            wish["seed"] = seed.into();
+            wish
+        };
+        let mut alone = HashMap::new();
+        for seed in 0..4 {
+            alone.insert(seed, house.picture(model, &wish(seed)).await);
+        }
+        let many = (0..32_u64).map(|i| {
+            let (house, wish) = (&house, wish(i % 4));
+            async move { (i % 4, house.picture(model, &wish).await) }
+        });
+        for (seed, picture) in futures_util::future::join_all(many).await {
+            assert!(alone[&seed] == picture, "{model}: seed {seed} came out otherwise");
+        }
+        // At any place of a batch, too.
+        let mut three = wish(1);
+        three["n"] = 3.into();
+        let batch = house.ask(model, &three).await;
+        for (i, image) in batch.body["images"].as_array().unwrap().iter().enumerate() {
+            let seed = 1 + i as u64;
+            assert_eq!(image["seed"], seed);
+            let picture = STANDARD.decode(image["b64_json"].as_str().unwrap()).unwrap();
+            assert!(alone[&seed] == picture, "{model}: seed {seed} in a batch");
+        }
     }
 }
 

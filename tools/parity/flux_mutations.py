@@ -40,7 +40,7 @@ BUGS = [
     Bug("exact GELU in T5's gate", "src/config/t5.rs", '["gated", "gelu"] => (true, "gelu_new")', '["gated", "gelu"] => (true, "gelu")'),
     Bug("T5's activation on the other matrix", "src/models/t5.rs", 'if config.gated { ["wi_0", "wi_1"] }', 'if config.gated { ["wi_1", "wi_0"] }'),
     Bug("T5's end cut off with the rest", "src/tokenizer/t5.rs", "length.saturating_sub(self.added)", "length"),
-    Bug("the VAE's shift left out", f"{PIPELINE}/mod.rs", "Scaling::Shift.undo", "Scaling::Factor.undo"),
+    Bug("the VAE's shift left out", f"{PIPELINE}/mod.rs", "-> Scaling {\n        Scaling::Shift", "-> Scaling {\n        Scaling::Factor"),
     Bug("channels last in a patch", f"{PIPELINE}/pack.rs", "f_permute([0, 2, 4, 1, 3, 5])", "f_permute([0, 2, 4, 3, 5, 1])"),
     Bug("rows and columns within a patch swapped", f"{PIPELINE}/pack.rs", "f_permute([0, 2, 4, 1, 3, 5])", "f_permute([0, 2, 4, 1, 5, 3])"),
     Bug("true guidance beyond the positive prediction by one", f"{PIPELINE}/mod.rs", "Guidance { scale: *scale,", "Guidance { scale: *scale + 1.0,"),
@@ -51,6 +51,7 @@ BUGS = [
     Bug("no noise drawn for a picture's latents", f"{PIPELINE}/start.rs", "let drawn = on(self.device, self.vae_kind, &noise.draw()?)?;",
         "let drawn = on(self.device, self.vae_kind, &noise.draw()?.f_zeros_like()?)?;"),
     Bug("mask the other way round", f"{PIPELINE}/start.rs", "mask: mask.shallow_clone()", "mask: mask.f_neg().unwrap().f_add_scalar(1.0).unwrap()"),
+    Bug("pooled text of the first for all of a batch", f"{PIPELINE}/prompt.rs", "[(only, _)] => only", "[(only, _), ..] => only"),
     Bug("pictures scaled without shift", f"{PIPELINE}/start.rs", "Scaling::Shift.apply", "Scaling::Factor.apply"),
 ]
 

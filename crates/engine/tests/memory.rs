@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::wildcard_enum_match_arm,
     reason = "helpers of tests may panic as tests do"
 )]
@@ -346,8 +347,16 @@ fn switching_between_models_that_share_parts_takes_nothing_that_stays() {
 /// Through the worker, as waiting jobs come to it; the first runs alone, those that wait meanwhile together.
 #[test]
 fn jobs_that_are_put_together_give_the_pictures_of_each_alone() {
-    let path = fixture("two-levels-zero-snr");
-    let asked = |n: u64| GenerateJob { prompt: format!("a cat {n}"), seeds: vec![n, n + 9], ..job(&path) };
+    let sdxl = job(&fixture("two-levels-zero-snr"));
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/flux/dev/model");
+    let flux = GenerateJob { model: ModelSource::whole(place, PipelineKind::Flux), ..sdxl.clone() };
+    for like in [sdxl, flux] {
+        are_those_of_each_alone(&like);
+    }
+}
+
+fn are_those_of_each_alone(like: &GenerateJob) {
+    let asked = |n: u64| GenerateJob { prompt: format!("a cat {n}"), seeds: vec![n, n + 9], ..like.clone() };
     let pictures = |job: &mut easel_engine::worker::Job| {
         let mut pictures = Vec::new();
         while let Some(event) = job.blocking_next() {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use easel_engine::pipelines::Request;
 use easel_engine::tokenizer::T5Tokenizer;
 use flux_support::Fixture;
+use parity_report::{IMAGE, LATENTS, MODULE, Recorder, Report};
 use serde::Deserialize;
 
 fixtures! {
@@ -108,6 +109,80 @@ fn pictures_made_together_are_those_made_alone() {
     for (together, alone) in together.iter().zip(&alone) {
         let difference = (together - alone).abs().max().double_value(&[]);
         assert!(difference < 5e-6, "{difference}");
+    }
+}
+
+/// Jobs that are computed together get what each gets alone: all that is told of their steps, the latents and the
+/// pictures; and one that is broken off stops no other. Each picture by itself in the network, it is the same to the bit.
+#[test]
+fn jobs_together_are_what_they_are_alone() {
+    let mut compared = 0;
+    for name in ["schnell", "dev", "old-t5", "single-stream"] {
+        let fixture = Fixture::committed(name);
+        for run in &fixture.runs {
+            let [other, first] = fixture.pair(run);
+            let stopped = Request { prompt: "a cat".to_owned(), ..first.clone() };
+            let requests = [stopped.clone(), first, stopped, other];
+            let together =
+                fixture.generate_together(&requests, recorders(4, Recorder { stop: true, ..Recorder::default() }));
+            let (made, recorder) = &together[0];
+            assert!(made.as_ref().is_err_and(|error| error.to_string().contains("cancelled")), "{made:?}");
+            assert!(!recorder.dumped.contains_key("image"), "who has gone is told nothing more");
+            for (request, (made, ours)) in requests.iter().zip(&together).skip(1) {
+                let alone = fixture.generate(request).expect("a picture");
+                assert_eq!(ours.warnings, alone.warnings);
+                assert_eq!(ours.dumped.keys().collect::<Vec<_>>(), alone.dumped.keys().collect::<Vec<_>>());
+                for (key, theirs) in &alone.dumped {
+                    compared += 1;
+                    assert!(ours.dumped[key].equal(theirs), "{name}: {}: {}: {key}", run.name, request.prompt);
+                }
+                assert_eq!(made.as_ref().expect("pictures").len(), request.seeds.len());
+            }
+        }
+    }
+    println!("report: {compared} tensors of jobs together and alone are equal to the bit");
+}
+
+/// So many, of which this is the first.
+fn recorders(count: usize, first: Recorder) -> Vec<Recorder> {
+    std::iter::once(first).chain(std::iter::repeat_with(Recorder::default)).take(count).collect()
+}
+
+/// A step of several jobs is long where each picture is a call by itself: who goes in the middle of one is not waited for.
+#[test]
+fn who_goes_within_a_step_is_told_nothing_of_it() {
+    let fixture = Fixture::committed("schnell");
+    let [first, other] = fixture.pair(&fixture.runs[0]);
+    let together =
+        fixture.generate_together(&[first, other], recorders(2, Recorder { gone: true, ..Recorder::default() }));
+    let [(gone, heard), (stays, all)] = together.as_slice() else { panic!("two requests have two results") };
+    assert!(gone.as_ref().is_err_and(|error| error.to_string().contains("cancelled")), "{gone:?}");
+    assert!(!heard.dumped.contains_key("step_0"));
+    assert!(stays.is_ok() && all.dumped.contains_key("image"));
+}
+
+/// Where pictures of several jobs stand in one call of the network, as on a GPU, each is told its own prompts: those of
+/// diffusers' prompt are diffusers', behind two of another, and those two are what they are alone.
+#[test]
+fn jobs_in_one_batch_are_what_they_are_alone() {
+    for name in ["schnell", "dev", "old-t5", "single-stream"] {
+        let fixture = Fixture::committed(name);
+        let mut report = Report::default();
+        for run in &fixture.runs {
+            // At least one call has pictures of both.
+            let requests = fixture.pair(run).map(|request| Request { together: 3, ..request });
+            let together = fixture.generate_together(&requests, recorders(2, Recorder::default()));
+            fixture.check_run(run, &together[1].1, &mut report);
+            let alone = fixture.generate(&Request { together: 1, ..requests[0].clone() }).expect("pictures");
+            for (key, theirs) in &alone.dumped {
+                let limit = match key.rsplit('.').next() {
+                    Some("image") => IMAGE,
+                    _ => LATENTS.max(MODULE * theirs.abs().max().double_value(&[])),
+                };
+                report.absolute(&format!("{} {key}", run.name), &together[0].1.dumped[key], theirs, limit);
+            }
+        }
+        report.finish(&format!("{name}: in one batch"));
     }
 }
 

@@ -4,7 +4,7 @@
 use tch::{Device, Kind};
 
 use crate::config::{ClipConfig, FluxConfig, UNetConfig, VaeConfig};
-use crate::models::flux::AT_ONCE;
+use crate::models::flux::at_once;
 use crate::models::vae::Tiling;
 use crate::pool::Working;
 
@@ -69,10 +69,11 @@ pub fn flux(config: &FluxConfig, (patches, tokens): (i64, i64), (device, kind): 
     Working::each(bytes(states.saturating_mul(28), computed_in(device, kind)))
 }
 
-/// What is kept of the times of a job: six scales, shifts and gates for each of the two streams of a block, or three, and
-/// two behind the blocks.
-pub fn flux_times(config: &FluxConfig, steps: u32, kind: Kind) -> u64 {
-    let times = i64::try_from(AT_ONCE).map_or(i64::from(steps), |most| most.min(i64::from(steps)));
+/// What is kept of the times of so many pictures of different texts, or of one text for all: six scales, shifts and gates
+/// for each of the two streams of a block, or three, and two behind the blocks.
+pub fn flux_times(config: &FluxConfig, (steps, texts): (u32, usize), kind: Kind) -> u64 {
+    let steps = usize::try_from(steps).unwrap_or(usize::MAX);
+    let times = i64::try_from(at_once(texts).min(steps).saturating_mul(texts)).unwrap_or(i64::MAX);
     let rows = config.double_blocks.saturating_mul(12).saturating_add(config.single_blocks.saturating_mul(3) + 2);
     bytes(rows.saturating_mul(config.width()).saturating_mul(times), kind)
 }
@@ -118,8 +119,8 @@ mod tests {
     use serde_json::{Map, Value, json};
     use tch::{Device, Kind};
 
-    use super::{decode, encode, unet};
-    use crate::config::{UNetConfig, VaeConfig};
+    use super::{decode, encode, flux_times, unet};
+    use crate::config::{FluxConfig, UNetConfig, VaeConfig};
 
     fn object(value: &Value) -> Map<String, Value> {
         value.as_object().cloned().unwrap_or_default()
@@ -152,5 +153,15 @@ mod tests {
         assert_eq!(needs(64, false, Kind::BFloat16), small / 2);
         assert!(needs(128, false, Kind::Float) >= 4 * small - 4096);
         assert_eq!(unet(&config, (64, 64), false, (Device::Cpu, Kind::BFloat16)).of(3), 3 * small);
+    }
+
+    #[test]
+    fn what_is_kept_of_flux_s_times_is_bounded_however_many_texts_there_are() {
+        let config = FluxConfig::read("transformer", &Map::new()).unwrap();
+        let kept = |steps, texts| flux_times(&config, (steps, texts), Kind::BFloat16);
+        assert_eq!(kept(1, 1), (19 * 12 + 38 * 3 + 2) * 3072 * 2);
+        assert_eq!(kept(4, 8), 32 * kept(1, 1));
+        assert_eq!(kept(50, 8), 32 * kept(1, 1));
+        assert_eq!(kept(50, 40), 40 * kept(1, 1), "a time at least");
     }
 }

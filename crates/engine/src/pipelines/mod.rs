@@ -15,6 +15,7 @@ mod sd;
 mod sdxl;
 mod size;
 mod text;
+mod together;
 mod work;
 
 use std::ops::ControlFlow;

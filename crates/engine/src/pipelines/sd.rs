@@ -7,7 +7,7 @@ use tch::Device;
 
 use super::latent::{self, Family, LatentModel, Recipe};
 use super::work::{Strengths, Work};
-use super::{Observer, Picture, Pipeline, Request, Together};
+use super::{Observer, Picture, Pipeline, Request, Together, together};
 use crate::models::clip::LayerChoice;
 use crate::models::vae::Scaling;
 use crate::parts::ModelParts;
@@ -80,10 +80,10 @@ impl Pipeline for Sd {
     }
 
     fn generate(&self, request: &Request, pool: &Pool, observer: &mut dyn Observer) -> Result<Vec<Picture>> {
-        latent::generate(self, request, pool, observer)
+        together::generate_alone::<dyn Family>(self, request, pool, observer)
     }
 
     fn generate_together(&self, requests: &mut [Together<'_>], pool: &Pool) -> Vec<Result<Vec<Picture>>> {
-        latent::generate_together(self, requests, pool)
+        together::generate::<dyn Family>(self, requests, pool)
     }
 }

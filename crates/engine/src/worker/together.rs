@@ -1,7 +1,7 @@
 //! Which jobs can run together: those that differ in nothing but texts, seeds and the pictures they begin from.
 
 use super::job::Task;
-use easel_engine_protocol::{GenerateJob, PipelineKind};
+use easel_engine_protocol::GenerateJob;
 
 /// Whether both can be computed as one batch. A job that is written down step by step runs alone.
 pub(super) fn can_run_together(a: &Task, b: &Task) -> bool {
@@ -9,10 +9,6 @@ pub(super) fn can_run_together(a: &Task, b: &Task) -> bool {
 }
 
 fn differ_in_what_they_show(a: &GenerateJob, b: &GenerateJob) -> bool {
-    // Its pipeline makes one after the other, and the first would only wait for the last.
-    if a.model.pipeline == PipelineKind::Flux {
-        return false;
-    }
     // An absent negative prompt is another way of computing than an empty one, and so is a picture to begin from.
     let shape = |job: &GenerateJob| (job.negative_prompt.is_some(), job.image.is_some(), job.mask.is_some());
     let rest = |job: &GenerateJob| GenerateJob {
@@ -37,8 +33,6 @@ mod tests {
         let job = || GenerateJob::new(ModelSource::whole("/model", PipelineKind::Sdxl), "a cat");
         let other = GenerateJob { prompt: "a dog".to_owned(), seeds: vec![1, 2], ..job() };
         assert!(differ_in_what_they_show(&job(), &other));
-        let flux = || GenerateJob { model: ModelSource::whole("/model", PipelineKind::Flux), ..job() };
-        assert!(!differ_in_what_they_show(&flux(), &flux()));
         for other in [
             GenerateJob { steps: 7, ..job() },
             GenerateJob { width: 8, ..job() },
@@ -47,6 +41,7 @@ mod tests {
             GenerateJob { negative_prompt: Some(String::new()), ..job() },
             GenerateJob { options: Options { clip_skip: Some(1), ..Options::default() }, ..job() },
             GenerateJob { model: ModelSource::whole("/other", PipelineKind::Sdxl), ..job() },
+            GenerateJob { model: ModelSource::whole("/model", PipelineKind::Flux), ..job() },
         ] {
             assert!(!differ_in_what_they_show(&job(), &other), "{other:?}");
         }

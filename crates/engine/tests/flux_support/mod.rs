@@ -13,7 +13,7 @@ use easel_engine::models::vae::{VaeDecoder, decoder_part};
 use easel_engine::models::{FluxTransformer, T5Encoder};
 use easel_engine::parts::{ModelParts, Part};
 use easel_engine::pictures::Pixels;
-use easel_engine::pipelines::{Flux, Pipeline, Request};
+use easel_engine::pipelines::{Flux, Picture, Pipeline, Request, Together};
 use easel_engine::pool::{Lease, Network, Pool};
 use easel_engine::tokenizer::{ClipTokenizer, T5Tokenizer};
 use easel_engine_protocol::{Dtype, ModelSource, Options, PipelineKind};
@@ -22,6 +22,9 @@ use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
 
 use crate::parity_report::{IMAGE, LATENTS, MODULE, Recorder, Report, recorded};
+
+/// What became of a request.
+pub type Made = easel_engine::Result<Vec<Picture>>;
 
 /// The pictures of one call in `runs.json`.
 #[derive(Debug, Clone, Deserialize)]
@@ -166,24 +169,29 @@ impl Fixture {
         for run in &self.runs {
             let made = self.generate(&self.request(run));
             let recorder = made.unwrap_or_else(|error| panic!("{}: {}: {error}", self.name(), run.name));
-            let ours = |image: usize, name: String| {
-                recorder.dumped.get(&if image == 0 { name.clone() } else { format!("image_{image}.{name}") })
-            };
-            for image in 0..run.seeds.len() {
-                let theirs = |i: usize| self.expected.get(&format!("{}.{image}.latents.{i}", run.name));
-                let steps = (0..=run.steps as usize).take_while(|&i| theirs(i).is_some()).count();
-                assert!(steps > 0 && ours(image, format!("step_{steps}")).is_none(), "steps of {}", run.name);
-                for i in 0..steps {
-                    let packed = packed(ours(image, format!("step_{i}")).unwrap());
-                    report.absolute(&format!("{}.{image}.latents.{i}", run.name), &packed, theirs(i).unwrap(), LATENTS);
-                }
-            }
-            if run.image {
-                let name = format!("{}.0.image", run.name);
-                report.absolute(&name, &recorder.dumped["image"], self.tensor(&name), IMAGE);
-            }
+            self.check_run(run, &recorder, &mut report);
         }
         report
+    }
+
+    /// Every step and the first image of a run.
+    pub fn check_run(&self, run: &Run, recorder: &Recorder, report: &mut Report) {
+        let ours = |image: usize, name: String| {
+            recorder.dumped.get(&if image == 0 { name.clone() } else { format!("image_{image}.{name}") })
+        };
+        for image in 0..run.seeds.len() {
+            let theirs = |i: usize| self.expected.get(&format!("{}.{image}.latents.{i}", run.name));
+            let steps = (0..=run.steps as usize).take_while(|&i| theirs(i).is_some()).count();
+            assert!(steps > 0 && ours(image, format!("step_{steps}")).is_none(), "steps of {}", run.name);
+            for i in 0..steps {
+                let packed = packed(ours(image, format!("step_{i}")).unwrap());
+                report.absolute(&format!("{}.{image}.latents.{i}", run.name), &packed, theirs(i).unwrap(), LATENTS);
+            }
+        }
+        if run.image {
+            let name = format!("{}.0.image", run.name);
+            report.absolute(&name, &recorder.dumped["image"], self.tensor(&name), IMAGE);
+        }
     }
 
     /// The last latents of every picture of a run, so many made together.
@@ -208,6 +216,28 @@ impl Fixture {
         let mut recorder = Recorder::default();
         model.generate(request, &Pool::new(Device::Cpu), &mut recorder)?;
         Ok(recorder)
+    }
+
+    /// Everything that `recorders` are told about requests that are made together.
+    pub fn generate_together(&self, requests: &[Request], mut recorders: Vec<Recorder>) -> Vec<(Made, Recorder)> {
+        let model = Flux::open(self.parts(), Device::Cpu, Dtype::Fp32).unwrap();
+        let mut together: Vec<Together<'_>> =
+            requests.iter().zip(&mut recorders).map(|(request, observer)| Together { request, observer }).collect();
+        let made = model.generate_together(&mut together, &Pool::new(Device::Cpu));
+        made.into_iter().zip(recorders).collect()
+    }
+
+    /// The request of a run, and one for two other pictures that can be made together with them.
+    pub fn pair(&self, run: &Run) -> [Request; 2] {
+        let first = self.request(run);
+        let mut image = first.image.clone();
+        if let Some(image) = &mut image {
+            image.rgb.reverse();
+        }
+        let negative_prompt = first.negative_prompt.as_ref().map(|_| "the red cat".to_owned());
+        let other =
+            Request { prompt: "the blue dog".to_owned(), negative_prompt, seeds: vec![5, 21], image, ..first.clone() };
+        [other, first]
     }
 
     /// As the pipeline is asked.

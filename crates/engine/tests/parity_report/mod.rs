@@ -48,11 +48,17 @@ pub struct Recorder {
     pub warnings: Vec<String>,
     /// End the request after its first step.
     pub stop: bool,
+    /// Nobody waits for it.
+    pub gone: bool,
 }
 
 impl Observer for Recorder {
     fn step(&mut self, _: u32, _: u32, _: u32) -> ControlFlow<()> {
         if self.stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn is_cancelled(&mut self) -> bool {
+        self.gone
     }
 
     fn warn(&mut self, message: &str) {

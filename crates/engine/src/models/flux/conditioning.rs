@@ -18,8 +18,13 @@ const SINUSOID: i64 = 256;
 /// What time and guidance are multiplied by before they become waves.
 const TIMES: f32 = 1000.0;
 
-/// Most times that are prepared at once, so that what is kept of them is small beside the weights.
-pub const AT_ONCE: usize = 32;
+/// Most rows that are prepared at once, so that what is kept of them is small beside the weights.
+const ROWS: usize = 32;
+
+/// For how many times what they decide is prepared at once, where so many pictures have texts of their own.
+pub fn at_once(texts: usize) -> usize {
+    (ROWS / texts.max(1)).max(1)
+}
 
 /// What a picture is made from besides its noise.
 #[derive(Debug, Clone, Copy)]
@@ -52,9 +57,10 @@ pub struct Conditioning {
 
 impl Conditioning {
     /// The times to prepare when the network is asked at `time`: as many of those to come as are kept at once.
-    pub(super) fn times_from(&self, time: f64) -> Vec<f64> {
+    pub(super) fn times_from(&self, time: f64) -> Result<Vec<f64>> {
         let known = self.times.iter().position(|known| known.to_bits() == time.to_bits());
-        known.map_or_else(|| vec![time], |first| self.times.iter().skip(first).take(AT_ONCE).copied().collect())
+        let most = at_once(usize::try_from(self.pooled.size2()?.0).unwrap_or(1));
+        Ok(known.map_or_else(|| vec![time], |first| self.times.iter().skip(first).take(most).copied().collect()))
     }
 }
 

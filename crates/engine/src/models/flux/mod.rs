@@ -9,7 +9,7 @@ mod single;
 use tch::{Kind, Tensor};
 
 use conditioning::Embedders;
-pub use conditioning::{AT_ONCE, Conditioning, Conditions};
+pub use conditioning::{Conditioning, Conditions, at_once};
 use double::DoubleBlock;
 use modulation::{Modulations, Prepared, modulated};
 use single::SingleBlock;
@@ -96,7 +96,7 @@ impl FluxTransformer {
         }
         // What was prepared before is let go of first.
         *prepared = None;
-        let times = conditioning.times_from(time);
+        let times = conditioning.times_from(time)?;
         // Every block begins by activating it, so this is done once.
         let embedded = Activation::Silu.apply(self.embedders.times(&times, conditioning)?)?;
         let blocks = Modulations {

@@ -16,21 +16,21 @@ use tch::{Device, Kind, Tensor};
 use self::pack::{pack, unpack};
 use self::prompt::{Conditionings, Texts};
 use self::start::Source;
-use super::denoise::{Watched, denoise};
+use super::denoise::Watch;
 use super::guidance::Guidance;
 use super::noise::Noise;
 use super::preview::Preview;
 use super::size::latent_size;
 use super::text::TextCache;
+use super::together::{self, Beside, Checked, Common, Maker, Start};
 use super::work::{Strengths, Work};
-use super::{Observer, Picture, Pipeline, Request, Sampler, dump_name, pixels, tell_adapters};
+use super::{Observer, Picture, Pipeline, Request, Sampler, Together};
 use crate::adapters::AdapterSet;
 use crate::config::{ClipConfig, FluxConfig, T5Config, VaeConfig};
 use crate::models::FluxTransformer;
-use crate::models::vae::{self, Scaling, Tiling, VaeDecoder, VaeEncoder};
+use crate::models::vae::{Scaling, Tiling};
 use crate::parts::ModelParts;
-use crate::pictures::Pixels;
-use crate::pool::{Admission, Lease, PhaseKind, Pool};
+use crate::pool::{Admission, Lease, Pool};
 use crate::schedulers::{Ask, Schedule};
 use crate::tokenizer::{ClipTokenizer, T5Tokenizer};
 use crate::{Error, Result};
@@ -94,23 +94,9 @@ impl Flux {
         pool.lease(&adapters.patched(self.parts.needed("transformer", "FluxTransformer2DModel")?), self.kind)
     }
 
-    fn lease_decoder(&self, pool: &Pool) -> Result<Lease<VaeDecoder>> {
-        pool.lease(&vae::decoder_part(self.parts.needed("vae", "AutoencoderKL")?), self.vae_kind)
-    }
-
-    fn lease_encoder(&self, pool: &Pool) -> Result<Lease<VaeEncoder>> {
-        pool.lease(&vae::encoder_part(self.parts.needed("vae", "AutoencoderKL")?), self.vae_kind)
-    }
-
-    fn preview(&self, request: &Request, pool: &Pool) -> Result<Option<(&Preview, u32)>> {
-        let Some(every) = request.options.preview_every else { return Ok(None) };
-        if self.preview.get().is_none() {
-            let decoder = self.lease_decoder(pool)?;
-            // Set already only if it was fitted meanwhile, which one thread does not.
-            let _ =
-                self.preview.set(Preview::fit(&decoder, (&self.vae, Scaling::Shift), (self.device, self.vae_kind))?);
-        }
-        Ok(self.preview.get().map(|preview| (preview, every)))
+    /// Rows and columns of patches: two latents each way make one.
+    fn grid(&self, request: &Request) -> Result<(i64, i64)> {
+        latent_size(request.width, request.height, self.vae.scale_factor().saturating_mul(2))
     }
 
     /// The schedule for a picture of so many patches. FLUX lays the noise levels itself, evenly from 1 down to one step.
@@ -175,128 +161,102 @@ impl Pipeline for Flux {
         self.lease_clip(&plain, pool)?;
         self.lease_t5(&plain, pool)?;
         self.lease_transformer(&plain, pool)?;
-        self.lease_decoder(pool)?;
+        self.common().lease_decoder(pool)?;
         Ok(())
     }
 
     fn generate(&self, request: &Request, pool: &Pool, observer: &mut dyn Observer) -> Result<Vec<Picture>> {
-        let _no_grad = tch::no_grad_guard();
+        together::generate_alone(self, request, pool, observer)
+    }
+
+    fn generate_together(&self, requests: &mut [Together<'_>], pool: &Pool) -> Vec<Result<Vec<Picture>>> {
+        together::generate(self, requests, pool)
+    }
+}
+
+impl Maker for Flux {
+    type Network = FluxTransformer;
+    type Texts = Texts;
+    type Source = Source;
+    type Told = Conditionings;
+
+    fn common(&self) -> Common<'_> {
+        let Self { parts, device, vae, vae_kind, warnings, preview, .. } = self;
+        Common { parts, device: *device, vae, vae_kind: *vae_kind, warnings, preview }
+    }
+
+    fn checked(&self, request: &Request) -> Result<Checked> {
         check_options(request)?;
-        // Two latents each way make a patch.
-        let grid = latent_size(request.width, request.height, self.vae.scale_factor().saturating_mul(2))?;
+        let (rows, columns) = self.grid(request)?;
         let work = Work::of(request, STRENGTHS)?;
-        let schedule = self.schedule(request, grid)?;
+        let schedule = self.schedule(request, (rows, columns))?;
         let begin = if work == Work::Text { 0 } else { schedule.begin_of_flux(work.strength())? };
         let adapters = AdapterSet::open(&request.loras, &self.parts, request.options.strict_loras)?;
-        let admission = self.admit(request, &work, &adapters, pool)?;
-        let tiling = self.tiling(request, &admission);
-        let warnings = self.warnings.iter().map(String::as_str).chain(admission.warning());
-        warnings.for_each(|warning| observer.warn(warning));
-        tell_adapters(&adapters, observer);
-        let texts = {
-            let _computing = admission.enter(PhaseKind::EncodeText)?;
-            self.encode_prompts(request, &adapters, pool, observer)?
-        };
-        let source = if work == Work::Text {
-            Source::default()
-        } else {
-            let _computing = admission.enter(PhaseKind::EncodePicture)?;
-            self.read(&work, tiling, pool, observer)?
-        };
-        let preview = self.preview(request, pool)?;
-        let job = Job { model: self, request, adapters, work, schedule, begin, grid, texts, source, admission, tiling };
-        let together = usize::try_from(job.admission.together()).unwrap_or(1);
-        let mut pictures = Vec::with_capacity(request.seeds.len());
-        let mut told = None;
-        for (chunk, seeds) in (0..).zip(request.seeds.chunks(together)) {
-            let first = chunk * job.admission.together();
-            let mut watched = Watched { observer, first, preview };
-            let latents = job.draw(seeds, &mut told, pool, &mut watched)?;
-            for (row, (image, &seed)) in (0..).zip((first..).zip(seeds)) {
-                let made = job.decode(&latents.f_narrow(0, row, 1)?, image, pool, observer)?;
-                let Pixels { width, height, rgb } = made;
-                let picture = Picture { seed, width, height, rgb };
-                observer.picture(image, &picture);
-                pictures.push(picture);
-            }
-        }
-        Ok(pictures)
+        Ok(Checked { adapters, work, schedule, begin, size: (rows * 2, columns * 2) })
     }
-}
 
-/// A request on its way.
-struct Job<'a> {
-    model: &'a Flux,
-    request: &'a Request,
-    adapters: AdapterSet,
-    work: Work,
-    schedule: Schedule,
-    begin: usize,
-    /// Rows and columns of patches.
-    grid: (i64, i64),
-    texts: Texts,
-    source: Source,
-    admission: Admission,
-    /// The tiles of the VAE, if any.
-    tiling: Option<Tiling>,
-}
+    fn admitted(&self, request: &Request, checked: &Checked, jobs: usize, pool: &Pool) -> Result<Admission> {
+        self.admit(request, checked, jobs, pool)
+    }
 
-impl Job<'_> {
-    /// `(n, channels, h, w)`: the latents of these seeds. `told` is kept from one chunk to the next of the same length.
-    fn draw(
+    fn texts(
         &self,
-        seeds: &[u64],
-        told: &mut Option<(usize, Conditionings)>,
+        request: &Request,
+        adapters: &AdapterSet,
         pool: &Pool,
-        watched: &mut Watched<'_>,
-    ) -> Result<Tensor> {
-        let model = self.model;
-        let sampler = Sampler::new(&self.schedule, self.begin)?;
-        let (rows, columns) = self.grid;
-        let mut noise = Noise::of(seeds, &[model.vae.latent_channels, rows * 2, columns * 2])?;
-        let (latents, kept) = model.start(&self.source, &sampler, &mut noise, watched)?;
-        let transformer = model.lease_transformer(&self.adapters, pool)?;
-        let _computing = self.admission.enter(PhaseKind::Denoise)?;
-        let is_first = told.is_none();
-        if is_first {
-            transformer.warnings().iter().for_each(|warning| watched.observer.warn(warning));
-        }
-        let known = told.take().filter(|(count, _)| *count == seeds.len());
-        let (_, told) = told.insert(if let Some(known) = known {
-            known
-        } else {
-            let times = (0..sampler.len()).map(|i| Ok(time(sampler.timestep(i)?))).collect::<Result<Vec<_>>>()?;
-            let place = (self.grid, times.as_slice());
-            (seeds.len(), model.condition(self.request, &transformer, &self.texts, place, seeds.len())?)
-        });
-        if is_first {
-            watched.observer.encoded();
-        }
-        let mut predict = |sample: &Tensor, timestep: f64| {
-            let patches = predict(&transformer, &pack(sample)?, timestep, told)?;
-            unpack(&patches, self.grid)
-        };
-        denoise(sampler, latents, &mut noise, &mut predict, kept.as_ref(), watched)
+        observer: &mut dyn Observer,
+    ) -> Result<Texts> {
+        self.encode_prompts(request, adapters, pool, observer)
     }
 
-    /// What the latents of one picture look like.
-    fn decode(&self, latents: &Tensor, image: u32, pool: &Pool, observer: &mut dyn Observer) -> Result<Pixels> {
-        let model = self.model;
-        let vae = model.lease_decoder(pool)?;
-        let _computing = self.admission.enter(PhaseKind::Decode)?;
-        if image == 0 {
-            vae.warnings().iter().for_each(|warning| observer.warn(warning));
-        }
-        let latents = Scaling::Shift.undo(&model.vae, &latents.f_totype(model.vae_kind)?)?;
-        let decoded = vae.decode(&latents, self.tiling, &mut || going_on(observer))?;
-        let decoded = pixels::to_unit_range(&decoded)?;
-        observer.dump(&dump_name(image, "image"), &decoded);
-        let rgb = pixels::to_rgb(&decoded)?;
-        let made = Pixels { width: self.request.width, height: self.request.height, rgb };
-        Ok(match &self.work {
-            Work::Inpaint { frame: Some(frame), .. } => frame.with(&made),
-            Work::Text | Work::Image { .. } | Work::Inpaint { frame: None, .. } => made,
-        })
+    fn read_alike(a: &Texts, b: &Texts) -> bool {
+        a.read_as(b)
+    }
+
+    fn source(&self, work: &Work, tiling: Option<Tiling>, pool: &Pool, observer: &mut dyn Observer) -> Result<Source> {
+        self.read(work, tiling, pool, observer)
+    }
+
+    fn begin(
+        &self,
+        source: &Source,
+        _work: &Work,
+        sampler: &Sampler<'_>,
+        noise: &mut Noise,
+        watched: &mut dyn Watch,
+    ) -> Result<Start> {
+        self.start(source, sampler, noise, watched)
+    }
+
+    fn network(&self, adapters: &AdapterSet, pool: &Pool) -> Result<Lease<FluxTransformer>> {
+        self.lease_transformer(adapters, pool)
+    }
+
+    fn told(
+        &self,
+        request: &Request,
+        transformer: &FluxTransformer,
+        texts: &[(&Texts, usize)],
+        times: &[f64],
+    ) -> Result<Conditionings> {
+        let times: Vec<f64> = times.iter().copied().map(time).collect();
+        self.condition(request, transformer, texts, (self.grid(request)?, &times))
+    }
+
+    fn predicted(
+        &self,
+        transformer: &FluxTransformer,
+        sample: &Tensor,
+        timestep: f64,
+        _beside: Option<&Beside>,
+        told: &Conditionings,
+    ) -> Result<Tensor> {
+        let (_, _, height, width) = sample.size4()?;
+        unpack(&predict(transformer, &pack(sample)?, timestep, told)?, (height / 2, width / 2))
+    }
+
+    fn unscaling(&self, _work: &Work) -> Scaling {
+        Scaling::Shift
     }
 }
 
@@ -317,11 +277,6 @@ fn predict(transformer: &FluxTransformer, patches: &Tensor, timestep: f64, told:
     // Two calls and not one of twice the size, which would need the memory for it and be no faster: FLUX fills a device.
     let negative = transformer.forward(patches, time, conditioning)?;
     Guidance { scale: *scale, rescale: 0.0 }.combine(&Tensor::f_cat(&[negative, positive], 0)?)
-}
-
-/// Ends the work where nobody waits for it.
-fn going_on(observer: &mut dyn Observer) -> Result<()> {
-    if observer.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
 }
 
 #[cfg(test)]

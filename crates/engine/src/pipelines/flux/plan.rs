@@ -1,38 +1,41 @@
 //! What a picture needs of the device's memory, phase by phase.
 
-use tch::Kind;
+use tch::{Device, Kind};
 
 use super::Flux;
 use crate::Result;
 use crate::adapters::AdapterSet;
-use crate::models::vae::{self, Tiling, VaeDecoder, VaeEncoder};
+use crate::models::vae::{self, VaeDecoder, VaeEncoder};
 use crate::models::{ClipText, FluxTransformer, T5Encoder};
 use crate::pipelines::size::latent_size;
+use crate::pipelines::together::Checked;
 use crate::pipelines::work::Work;
 use crate::pipelines::{Request, memory};
 use crate::pool::{Admission, Phase, PhaseKind, Plan, Pool, Wish, Working};
 
 impl Flux {
-    /// Makes sure of the memory before anything is computed.
+    /// Makes sure of the memory of so many jobs before anything is computed.
     pub(super) fn admit(
         &self,
         request: &Request,
-        work: &Work,
-        adapters: &AdapterSet,
+        Checked { work, adapters, .. }: &Checked,
+        jobs: usize,
         pool: &Pool,
     ) -> Result<Admission> {
         let pictures = u32::try_from(request.seeds.len()).unwrap_or(u32::MAX);
         let wish = Wish { width: request.width, height: request.height, pictures, kind: self.kind };
-        pool.admit(wish, &|wish| self.plan(wish, request, work, adapters, pool))
-    }
-
-    /// In which tiles the VAE works: those that were asked for, or those that spare memory.
-    pub(super) fn tiling(&self, request: &Request, admission: &Admission) -> Option<Tiling> {
-        request.tiling.or_else(|| admission.tiled().then(|| memory::tiling(&self.vae)))
+        pool.admit(wish, &|wish| self.plan(wish, (request, jobs), work, adapters, pool))
     }
 
     /// The texts are read by their two encoders one after the other.
-    fn plan(&self, wish: Wish, request: &Request, work: &Work, adapters: &AdapterSet, pool: &Pool) -> Result<Plan> {
+    fn plan(
+        &self,
+        wish: Wish,
+        (request, jobs): (&Request, usize),
+        work: &Work,
+        adapters: &AdapterSet,
+        pool: &Pool,
+    ) -> Result<Plan> {
         let Wish { width, height, pictures, kind } = wish;
         let half_is_too_narrow = |kind, other| if kind == Kind::Half { other } else { kind };
         let t5_kind = half_is_too_narrow(kind, Kind::BFloat16);
@@ -48,8 +51,15 @@ impl Flux {
         let reading = memory::text((self.t5.d_model, self.t5.d_ff), self.t5.heads, (1, tokens), t5_kind);
         let pooling = memory::clip(&self.clip, 1, kind);
         let mut step = memory::flux(&self.transformer, (rows.saturating_mul(columns), tokens), (self.device, kind));
-        let texts = if Self::guides(request) { 2 } else { 1 };
-        step.fixed = memory::flux_times(&self.transformer, request.steps, kind).saturating_mul(texts);
+        let texts: usize = if Self::guides(request) { 2 } else { 1 };
+        // On a processor each job has what is told of its texts by itself; elsewhere there is a row for each picture.
+        let (apart, rows) = match (self.device, jobs) {
+            (_, 0 | 1) => (1, 1),
+            (Device::Cpu, _) => (jobs, 1),
+            (_, _) => (1, request.seeds.len()),
+        };
+        let times = memory::flux_times(&self.transformer, (request.steps, rows), kind);
+        step.fixed = times.saturating_mul(u64::try_from(texts.saturating_mul(apart)).unwrap_or(u64::MAX));
         let phase = |kind, need, working, tiled| Phase { kind, needs: vec![need], working, tiled };
         let mut phases = vec![
             phase(PhaseKind::EncodeText, pool.need::<T5Encoder>(&t5, t5_kind)?, reading, None),

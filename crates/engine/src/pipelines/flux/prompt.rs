@@ -1,6 +1,7 @@
 //! From prompts to what the transformer is conditioned on: T5's states, and CLIP's pooled state.
 
 use std::cell::OnceCell;
+use std::num::TryFromIntError;
 
 use tch::Tensor;
 
@@ -16,7 +17,7 @@ use crate::tokenizer::Encoded;
 use crate::{Error, Result};
 
 /// The prompts of a request, encoded.
-pub(super) struct Texts {
+pub struct Texts {
     positive: Text,
     /// Where a negative prompt is computed.
     negative: Option<Text>,
@@ -31,10 +32,19 @@ struct Text {
 }
 
 /// What the network is run with at every step.
-pub(super) struct Conditionings {
+pub struct Conditionings {
     pub positive: Conditioning,
     /// The negative prompt, and how far the prediction is pulled away from it.
     pub negative: Option<(Conditioning, f64)>,
+}
+
+impl Texts {
+    /// Whether both can stand in one batch.
+    pub fn read_as(&self, other: &Self) -> bool {
+        let shape =
+            |texts: &Self| (texts.positive.states.size(), texts.negative.as_ref().map(|text| text.states.size()));
+        shape(self) == shape(other)
+    }
 }
 
 impl Flux {
@@ -145,26 +155,39 @@ impl Flux {
         Ok(states)
     }
 
-    /// Computes all that the prompts decide, for so many pictures at once.
+    /// Computes all that prompts decide, for so many pictures of each; `request` says what is the same for all.
     pub(super) fn condition(
         &self,
         request: &Request,
         transformer: &FluxTransformer,
-        texts: &Texts,
+        texts: &[(&Texts, usize)],
         (grid, times): ((i64, i64), &[f64]),
-        pictures: usize,
     ) -> Result<Conditionings> {
-        let pictures = i64::try_from(pictures).map_err(Error::internal)?;
-        let condition = |text: &Text| {
+        let condition = |texts: &[(&Text, usize)]| {
             let guidance = self.transformer.guidance_embeds.then_some(request.guidance_scale);
-            let states = text.states.f_repeat([pictures, 1, 1])?;
-            transformer.condition(&Conditions { text: &states, pooled: &text.pooled, guidance, grid, times })
+            let repeats = texts.iter().map(|(text, pictures)| Ok((*text, i64::try_from(*pictures)?)));
+            let repeats =
+                repeats.collect::<Result<Vec<_>, _>>().map_err(|error: TryFromIntError| Error::internal(error))?;
+            let states = repeats.iter().map(|(text, pictures)| Ok(text.states.f_repeat([*pictures, 1, 1])?));
+            let states = Tensor::f_cat(&states.collect::<Result<Vec<_>>>()?, 0)?;
+            let pooled = match repeats.as_slice() {
+                // One row for all, which is less to compute.
+                [(only, _)] => only.pooled.shallow_clone(),
+                several => {
+                    let rows = several.iter().map(|(text, pictures)| Ok(text.pooled.f_repeat([*pictures, 1])?));
+                    Tensor::f_cat(&rows.collect::<Result<Vec<_>>>()?, 0)?
+                }
+            };
+            transformer.condition(&Conditions { text: &states, pooled: &pooled, guidance, grid, times })
         };
-        let negative = match (&texts.negative, request.options.true_cfg_scale) {
-            (Some(text), Some(scale)) => Some((condition(text)?, scale)),
+        let positive: Vec<_> = texts.iter().map(|(texts, pictures)| (&texts.positive, *pictures)).collect();
+        let negative = texts.iter().filter_map(|(texts, pictures)| Some((texts.negative.as_ref()?, *pictures)));
+        let negative: Vec<_> = negative.collect();
+        let negative = match request.options.true_cfg_scale {
+            Some(scale) if !negative.is_empty() => Some((condition(&negative)?, scale)),
             _ => None,
         };
-        Ok(Conditionings { positive: condition(&texts.positive)?, negative })
+        Ok(Conditionings { positive: condition(&positive)?, negative })
     }
 }
 

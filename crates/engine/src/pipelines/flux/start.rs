@@ -3,19 +3,20 @@
 
 use tch::Tensor;
 
-use super::{Flux, going_on};
+use super::Flux;
 use crate::Result;
 use crate::models::vae::{Posterior, Scaling, Tiling};
 use crate::pipelines::denoise::{Kept, Watch, on};
 use crate::pipelines::latent::of_mask;
 use crate::pipelines::noise::Noise;
+use crate::pipelines::together::{Maker, Start, going_on};
 use crate::pipelines::work::Work;
 use crate::pipelines::{Observer, Sampler, pixels};
 use crate::pool::Pool;
 
 /// The pictures of a request, encoded; the same for every seed.
 #[derive(Debug, Default)]
-pub(super) struct Source {
+pub struct Source {
     /// What it begins from.
     image: Option<Posterior>,
     /// `(1, 1, h, w)`: the mask, one number for a latent, 1 where it is repainted.
@@ -36,7 +37,7 @@ impl Flux {
             Work::Image { image, .. } => (image, None),
             Work::Inpaint { image, mask, .. } => (image, Some(mask)),
         };
-        let encoder = self.lease_encoder(pool)?;
+        let encoder = self.common().lease_encoder(pool)?;
         encoder.warnings().iter().for_each(|warning| observer.warn(warning));
         let image = on(self.device, self.vae_kind, &pixels::of_picture(image)?)?;
         let image = encoder.encode(&image, tiling, &mut || going_on(observer))?;
@@ -56,7 +57,7 @@ impl Flux {
         sampler: &Sampler<'_>,
         noise: &mut Noise,
         watched: &mut dyn Watch,
-    ) -> Result<(Tensor, Option<Kept>)> {
+    ) -> Result<Start> {
         let clean = match &source.image {
             Some(image) => {
                 let drawn = on(self.device, self.vae_kind, &noise.draw()?)?;
@@ -68,7 +69,8 @@ impl Flux {
         watched.dump("latents_in", &drawn)?;
         let drawn = on(self.device, self.kind, &drawn)?;
         let Some(clean) = clean else {
-            return Ok((drawn.f_mul_scalar(sampler.init_noise_sigma())?, None));
+            let latents = drawn.f_mul_scalar(sampler.init_noise_sigma())?;
+            return Ok(Start { latents, kept: None, beside: None });
         };
         // An encoder leaves the numbers of a pixel side by side; in diffusers packing puts them in planes again, and the
         // decoder's kernels go by that.
@@ -79,6 +81,6 @@ impl Flux {
             // diffusers encodes the masked picture here too, and draws for it.
             let _ = noise.draw()?;
         }
-        Ok((latents, kept))
+        Ok(Start { latents, kept, beside: None })
     }
 }

@@ -6,10 +6,8 @@ mod network;
 mod open;
 mod plan;
 mod start;
-mod together;
 
 use std::cell::OnceCell;
-use std::rc::Rc;
 
 use easel_engine_protocol::Options;
 use tch::{Device, Kind, Tensor};
@@ -17,21 +15,26 @@ use tch::{Device, Kind, Tensor};
 pub(super) use network::Layout;
 pub(super) use open::{Recipe, open};
 pub(super) use start::of_mask;
-pub(super) use together::generate as generate_together;
 
+use self::start::Source;
+use super::denoise::Watch;
+use super::guidance::Guidance;
+use super::noise::Noise;
 use super::preview::Preview;
 use super::size::latent_size;
-use super::text::{self, Encoder, TextCache};
+use super::text::{self, Encoder, TextCache, Texts};
+use super::together::{Beside, Checked, Common, Maker, Start};
 use super::work::{Strengths, Work};
-use super::{Observer, Picture, Request, Together, dump_name, pixels, tell_adapters};
+use super::{Observer, Request, Sampler};
 use crate::adapters::AdapterSet;
 use crate::config::{UNetConfig, VaeConfig};
+use crate::models::UNet;
 use crate::models::clip::LayerChoice;
-use crate::models::vae::{self, Scaling, Tiling, VaeDecoder};
+use crate::models::unet::Conditioning;
+use crate::models::vae::{Scaling, Tiling};
 use crate::parts::ModelParts;
-use crate::pictures::Pixels;
-use crate::pool::{Admission, PhaseKind, Pool};
-use crate::schedulers::{Ask, Schedule};
+use crate::pool::{Admission, Lease, Pool};
+use crate::schedulers::Ask;
 use crate::{Error, Result};
 
 /// A model of any of these families. Its networks are the pool's.
@@ -87,19 +90,8 @@ pub(super) fn load(family: &dyn Family, pool: &Pool) -> Result<()> {
     let plain = AdapterSet::default();
     model.encoders(&plain, pool)?.iter().try_for_each(|encoder| encoder.model().map(|_| ()))?;
     model.lease_unet(&plain, pool)?;
-    model.lease_decoder(pool)?;
+    model.common().lease_decoder(pool)?;
     Ok(())
-}
-
-/// Makes one picture for each seed.
-pub(super) fn generate(
-    family: &dyn Family,
-    request: &Request,
-    pool: &Pool,
-    observer: &mut dyn Observer,
-) -> Result<Vec<Picture>> {
-    let made = generate_together(family, &mut [Together { request, observer }], pool).pop();
-    made.unwrap_or_else(|| Err(Error::internal("a request has no result")))
 }
 
 /// What can be asked of any of these models.
@@ -125,102 +117,97 @@ fn check_options(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// What a request comes to, before memory is asked for.
-struct Checked {
-    adapters: AdapterSet,
-    work: Work,
-    schedule: Schedule,
-    begin: usize,
-    /// Height and width in latents.
-    size: (i64, i64),
+/// What the UNet is told of some pictures: the texts, and how far from the negative one where there is guidance.
+pub(super) struct Told {
+    conditioning: Conditioning,
+    guidance: Option<Guidance>,
 }
 
-impl Checked {
-    /// Refuses what cannot be done.
-    fn of(family: &dyn Family, request: &Request) -> Result<Self> {
-        let model = family.model();
+impl Maker for dyn Family + '_ {
+    type Network = UNet;
+    type Texts = Texts;
+    type Source = Source;
+    type Told = Told;
+
+    fn common(&self) -> Common<'_> {
+        self.model().common()
+    }
+
+    fn checked(&self, request: &Request) -> Result<Checked> {
+        let model = self.model();
         let size = latent_size(request.width, request.height, model.vae.scale_factor())?;
         check_options(request)?;
-        let work = Work::of(request, family.strengths())?;
-        family.check(&work)?;
+        let work = Work::of(request, self.strengths())?;
+        self.check(&work)?;
         model.layout.check(&work)?;
         let schedule =
             crate::schedulers::build(&model.parts.scheduler, request.scheduler.as_ref(), &Ask::steps(request.steps))?;
         let begin = if work == Work::Text { 0 } else { schedule.begin(work.strength())? };
         let adapters = AdapterSet::open(&request.loras, &model.parts, request.options.strict_loras)?;
-        Ok(Self { adapters, work, schedule, begin, size })
+        Ok(Checked { adapters, work, schedule, begin, size })
     }
-}
 
-/// A request on its way.
-struct Job<'a> {
-    family: &'a dyn Family,
-    request: &'a Request,
-    checked: Rc<Checked>,
-    texts: text::Texts,
-    source: start::Source,
-    /// That of all requests that are made together.
-    admission: Rc<Admission>,
-    tiling: Option<Tiling>,
-    preview: Option<(&'a Preview, u32)>,
-}
+    fn admitted(&self, request: &Request, checked: &Checked, _jobs: usize, pool: &Pool) -> Result<Admission> {
+        self.model().admit(request, &checked.work, &checked.adapters, pool)
+    }
 
-impl<'a> Job<'a> {
-    /// Reads the texts and pictures of a request.
-    fn open(
-        family: &'a dyn Family,
-        request: &'a Request,
-        checked: Checked,
-        admission: Rc<Admission>,
+    fn texts(
+        &self,
+        request: &Request,
+        adapters: &AdapterSet,
         pool: &Pool,
         observer: &mut dyn Observer,
-    ) -> Result<Self> {
-        let model = family.model();
-        let tiling = model.tiling(request, &admission);
-        for warning in model.warnings.iter().map(String::as_str).chain(admission.warning()) {
-            observer.warn(warning);
-        }
-        tell_adapters(&checked.adapters, observer);
-        let texts = {
-            let _computing = admission.enter(PhaseKind::EncodeText)?;
-            model.encode_prompts(family, request, &checked.adapters, pool, observer)?
-        };
-        let source = if checked.work == Work::Text {
-            start::Source::default()
-        } else {
-            let _computing = admission.enter(PhaseKind::EncodePicture)?;
-            model.read(&checked.work, tiling, pool, observer)?
-        };
-        let preview = model.preview(family, request, &checked.work, pool)?;
-        let checked = Rc::new(checked);
-        Ok(Self { family, request, checked, texts, source, admission, tiling, preview })
+    ) -> Result<Texts> {
+        self.model().encode_prompts(self, request, adapters, pool, observer)
     }
 
-    /// What the latents of one picture look like.
-    fn decode(&self, latents: &Tensor, image: u32, pool: &Pool, observer: &mut dyn Observer) -> Result<Pixels> {
-        let model = self.family.model();
-        let vae = model.lease_decoder(pool)?;
-        if image == 0 {
-            vae.warnings().iter().for_each(|warning| observer.warn(warning));
-        }
-        let _computing = self.admission.enter(PhaseKind::Decode)?;
-        let [_, scaling] = self.family.scalings(&self.checked.work);
-        let latents = scaling.undo(&model.vae, &latents.f_totype(model.vae_kind)?)?;
-        let decoded = vae.decode(&latents, self.tiling, &mut || going_on(observer))?;
-        let decoded = pixels::to_unit_range(&decoded)?;
-        observer.dump(&dump_name(image, "image"), &decoded);
-        let rgb = pixels::to_rgb(&decoded)?;
-        let made = Pixels { width: self.request.width, height: self.request.height, rgb };
-        Ok(match &self.checked.work {
-            Work::Inpaint { frame: Some(frame), .. } => frame.with(&made),
-            Work::Text | Work::Image { .. } | Work::Inpaint { frame: None, .. } => made,
-        })
+    fn read_alike(a: &Texts, b: &Texts) -> bool {
+        let shape =
+            |texts: &Texts| (texts.positive.states.size(), texts.negative.as_ref().map(|text| text.states.size()));
+        shape(a) == shape(b)
     }
-}
 
-/// Ends the work where nobody waits for it.
-fn going_on(observer: &mut dyn Observer) -> Result<()> {
-    if observer.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
+    fn source(&self, work: &Work, tiling: Option<Tiling>, pool: &Pool, observer: &mut dyn Observer) -> Result<Source> {
+        self.model().read(work, tiling, pool, observer)
+    }
+
+    fn begin(
+        &self,
+        source: &Source,
+        work: &Work,
+        sampler: &Sampler<'_>,
+        noise: &mut Noise,
+        watched: &mut dyn Watch,
+    ) -> Result<Start> {
+        self.model().start(source, work, self.scalings(work)[0], sampler, noise, watched)
+    }
+
+    fn network(&self, adapters: &AdapterSet, pool: &Pool) -> Result<Lease<UNet>> {
+        self.model().lease_unet(adapters, pool)
+    }
+
+    fn told(&self, request: &Request, unet: &UNet, texts: &[(&Texts, usize)], _times: &[f64]) -> Result<Told> {
+        let conditioning = self.model().condition(self, request, unet, texts)?;
+        let guided = texts.iter().any(|(texts, _)| texts.negative.is_some());
+        let guidance =
+            guided.then_some(Guidance { scale: request.guidance_scale, rescale: request.options.guidance_rescale });
+        Ok(Told { conditioning, guidance })
+    }
+
+    fn predicted(
+        &self,
+        unet: &UNet,
+        sample: &Tensor,
+        timestep: f64,
+        beside: Option<&Beside>,
+        told: &Told,
+    ) -> Result<Tensor> {
+        network::predict(unet, sample, timestep, beside, told.guidance, &told.conditioning)
+    }
+
+    fn unscaling(&self, work: &Work) -> Scaling {
+        self.scalings(work)[1]
+    }
 }
 
 impl LatentModel {
@@ -229,21 +216,9 @@ impl LatentModel {
         request.guidance_scale > 1.0 && self.unet.time.cond_proj_dim.is_none()
     }
 
-    fn preview(
-        &self,
-        family: &dyn Family,
-        request: &Request,
-        work: &Work,
-        pool: &Pool,
-    ) -> Result<Option<(&Preview, u32)>> {
-        let Some(every) = request.options.preview_every else { return Ok(None) };
-        if self.preview.get().is_none() {
-            let decoder: &VaeDecoder = &*self.lease_decoder(pool)?;
-            let [_, scaling] = family.scalings(work);
-            // Set already only if it was fitted meanwhile, which one thread does not.
-            let _ = self.preview.set(Preview::fit(decoder, (&self.vae, scaling), (self.device, self.vae_kind))?);
-        }
-        Ok(self.preview.get().map(|preview| (preview, every)))
+    fn common(&self) -> Common<'_> {
+        let Self { parts, device, vae, vae_kind, warnings, preview, .. } = self;
+        Common { parts, device: *device, vae, vae_kind: *vae_kind, warnings, preview }
     }
 
     fn encoders<'a>(&'a self, adapters: &AdapterSet, pool: &'a Pool) -> Result<Vec<text::TextEncoder<'a>>> {
@@ -258,15 +233,7 @@ impl LatentModel {
             .collect()
     }
 
-    fn lease_unet(&self, adapters: &AdapterSet, pool: &Pool) -> Result<crate::pool::Lease<crate::models::UNet>> {
+    fn lease_unet(&self, adapters: &AdapterSet, pool: &Pool) -> Result<Lease<UNet>> {
         pool.lease(&adapters.patched(self.parts.needed("unet", "UNet2DConditionModel")?), self.kind)
-    }
-
-    fn lease_decoder(&self, pool: &Pool) -> Result<crate::pool::Lease<VaeDecoder>> {
-        pool.lease(&vae::decoder_part(self.parts.needed("vae", "AutoencoderKL")?), self.vae_kind)
-    }
-
-    fn lease_encoder(&self, pool: &Pool) -> Result<crate::pool::Lease<vae::VaeEncoder>> {
-        pool.lease(&vae::encoder_part(self.parts.needed("vae", "AutoencoderKL")?), self.vae_kind)
     }
 }

@@ -6,6 +6,7 @@ use crate::config::{UNetConfig, VaeConfig};
 use crate::models::UNet;
 use crate::models::unet::Conditioning;
 use crate::pipelines::guidance::Guidance;
+use crate::pipelines::together::Beside;
 use crate::pipelines::work::Work;
 use crate::{Error, Result};
 
@@ -44,9 +45,6 @@ impl Layout {
         }
     }
 }
-
-/// What goes into a UNet after the latents, `(1 or n, …, h, w)` each: the mask, and the latents of the masked picture.
-pub(super) type Beside = [Tensor; 2];
 
 /// What the UNet says of `sample`, `(n, …)`, with guidance where there is some.
 ///

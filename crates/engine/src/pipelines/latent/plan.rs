@@ -5,7 +5,7 @@ use tch::Kind;
 use super::LatentModel;
 use crate::Result;
 use crate::adapters::AdapterSet;
-use crate::models::vae::{self, Tiling, VaeDecoder, VaeEncoder};
+use crate::models::vae::{self, VaeDecoder, VaeEncoder};
 use crate::models::{ClipText, UNet};
 use crate::pipelines::size::latent_size;
 use crate::pipelines::work::Work;
@@ -24,11 +24,6 @@ impl LatentModel {
         let pictures = u32::try_from(request.seeds.len()).unwrap_or(u32::MAX);
         let wish = Wish { width: request.width, height: request.height, pictures, kind: self.kind };
         pool.admit(wish, &|wish| self.plan(wish, request, work, adapters, pool))
-    }
-
-    /// In which tiles the VAE works: those that were asked for, or those that spare memory.
-    pub(super) fn tiling(&self, request: &Request, admission: &Admission) -> Option<Tiling> {
-        request.tiling.or_else(|| admission.tiled().then(|| memory::tiling(&self.vae)))
     }
 
     fn plan(&self, wish: Wish, request: &Request, work: &Work, adapters: &AdapterSet, pool: &Pool) -> Result<Plan> {

@@ -3,70 +3,26 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::network::Beside;
-use super::{LatentModel, Layout, going_on};
+use super::{LatentModel, Layout};
 use crate::Result;
 use crate::models::vae::{Posterior, Scaling, Tiling};
 use crate::pictures::Pixels;
 use crate::pipelines::denoise::{Kept, Watch, on};
 use crate::pipelines::noise::Noise;
+use crate::pipelines::together::{Start, going_on};
 use crate::pipelines::work::Work;
 use crate::pipelines::{Observer, Sampler, pixels};
 use crate::pool::Pool;
 
 /// The pictures of a request, encoded; the same for every seed.
 #[derive(Debug, Default)]
-pub(super) struct Source {
+pub struct Source {
     /// What it begins from, where that is needed.
     image: Option<Posterior>,
     /// The same without what is under the mask, for networks that look at it.
     masked: Option<Posterior>,
     /// `(1, 1, h, w)`: the mask, one number for a latent, 1 where it is repainted.
     mask: Option<Tensor>,
-}
-
-/// Where the latents of some pictures begin.
-pub(super) struct Start {
-    /// As noisy as the first step expects: `(n, channels, h, w)`.
-    pub latents: Tensor,
-    /// What is put back after every step.
-    pub kept: Option<Kept>,
-    /// What goes into the network beside them.
-    pub beside: Option<Beside>,
-}
-
-impl Start {
-    /// The starts of several requests of one kind, one after the other.
-    pub fn joined(mut starts: Vec<Self>) -> Result<Self> {
-        if starts.len() == 1
-            && let Some(start) = starts.pop()
-        {
-            // As it lies: in another order its numbers would take other kernels.
-            return Ok(start);
-        }
-        let rows = |tensors: Vec<Tensor>| Tensor::f_cat(&tensors, 0);
-        let latents: Vec<Tensor> = starts.iter().map(|start| start.latents.shallow_clone()).collect();
-        let (mut clean, mut noise, mut masks) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut beside, mut masked) = (Vec::new(), Vec::new());
-        for Self { latents, kept, beside: other } in starts {
-            if let Some(kept) = kept {
-                masks.push(kept.mask.f_repeat([latents.size4()?.0, 1, 1, 1])?);
-                clean.push(kept.clean);
-                noise.push(kept.noise);
-            }
-            if let Some([mask, picture]) = other {
-                beside.push(mask);
-                masked.push(picture);
-            }
-        }
-        let kept = if clean.is_empty() {
-            None
-        } else {
-            Some(Kept { clean: rows(clean)?, noise: rows(noise)?, mask: rows(masks)? })
-        };
-        let beside = if beside.is_empty() { None } else { Some([rows(beside)?, rows(masked)?]) };
-        Ok(Self { latents: rows(latents)?, kept, beside })
-    }
 }
 
 impl LatentModel {
@@ -82,7 +38,7 @@ impl LatentModel {
             Work::Text => return Ok(Source::default()),
             Work::Image { image, .. } | Work::Inpaint { image, .. } => pixels::of_picture(image)?,
         };
-        let encoder = self.lease_encoder(pool)?;
+        let encoder = self.common().lease_encoder(pool)?;
         encoder.warnings().iter().for_each(|warning| observer.warn(warning));
         let mut encode = |picture: &Tensor| {
             encoder.encode(&on(self.device, self.vae_kind, picture)?, tiling, &mut || going_on(observer))
