@@ -135,10 +135,12 @@ impl App {
         state.in_flight.drain();
         let running = async {
             door.close(&handle).await;
+            // A request that runs may still begin work, so it is looked at only afterwards.
+            state.in_flight.idle().await;
             // Also what is to be finished although its client has left. A thread of the server ends with its last
             // connection, and would take along the work and the upstream connections that others may wait for: so
             // no thread ends before all work has.
-            tokio::join!(state.in_flight.idle(), state.gateway.flights_idle());
+            state.gateway.flights_idle().await;
         };
         tokio::select! {
             () = running => {

@@ -157,6 +157,8 @@ impl Flights {
             };
             return match landed {
                 Ok(Some(landed)) if landed.cut_short && !seat.first && Instant::now() < ticket.deadline => continue,
+                // The first waiter's thread has ended, and the work with it.
+                Ok(None) if !seat.first => continue,
                 Ok(Some(landed)) => self.landing(&ticket, seat.first, &landed),
                 Ok(None) => self.without_pictures(&ticket, seat.first, broken_off()),
                 Err(_) => self.without_pictures(&ticket, seat.first, out_of_time()),
@@ -167,6 +169,7 @@ impl Flights {
     fn board(&self, ticket: &Arc<Ticket>) -> Boarded {
         let mut table = lock(&self.shared.table);
         if let Some(key) = &ticket.key {
+            table.forget_broken(key);
             let under_way = table.by_key.get(key).copied();
             if let Some((number, flight)) = under_way.and_then(|number| Some((number, table.flights.get_mut(&number)?)))
             {
@@ -299,6 +302,18 @@ impl Shared {
 }
 
 impl Table {
+    /// Forgets a task that ended without a word, as a thread's tasks do when it ends: what ends otherwise is gone from
+    /// the table before it falls silent.
+    fn forget_broken(&mut self, key: &Key) {
+        let number = self.by_key.get(key).copied();
+        let flight = number.and_then(|number| self.flights.get(&number));
+        if let (Some(number), Some(flight)) = (number, flight)
+            && flight.landed.has_changed().is_err()
+        {
+            self.remove(number);
+        }
+    }
+
     fn remove(&mut self, number: u64) -> Option<Flight> {
         let flight = self.flights.remove(&number)?;
         if let Some(key) = &flight.key {

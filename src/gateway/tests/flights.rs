@@ -286,6 +286,33 @@ async fn a_panic_is_a_fault_of_our_own_and_the_next_provider_helps_out() {
     }
 }
 
+#[test]
+fn work_whose_thread_ended_is_begun_anew_by_those_who_still_wait_or_come_later() {
+    let thread = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for joined in [true, false] {
+        let provider = scripted([Step::Hang, Step::Pictures]);
+        let house = shared(&provider);
+        let finish = GenerationRequest { on_disconnect: Some(OnDisconnect::Finish), ..seeded() };
+        let (ends, stays) = (thread(), thread());
+        let first = ends.spawn({
+            let house = Arc::clone(&house);
+            async move { answer(&house, &finish).await }
+        });
+        ends.block_on(moments(50));
+        assert_eq!(house.flights(), 1);
+        let outcome = stays.block_on(async {
+            let waits = joined.then(|| ask(&house, seeded()));
+            moments(50).await;
+            assert_eq!(provider.asked().len(), 1);
+            ends.shutdown_background();
+            waits.unwrap_or_else(|| ask(&house, seeded())).await.unwrap().unwrap()
+        });
+        assert_eq!((outcome.cache, outcome.attempts[0].calls), (CacheOutcome::Miss, 1), "{joined}");
+        assert_eq!((provider.asked().len(), house.flights()), (2, 0));
+        assert!(stays.block_on(first).is_err());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn kept_pictures_need_no_provider_and_keep_the_order() {
     let (first, second) = (scripted([]), scripted([]));

@@ -175,7 +175,8 @@ number type that people's files of that family have (`tools/bench/make_models.py
   diffusers reads it by `from_single_file` with the folder as its `config`, the engine with the folder as its `base`, for
   the tokenizers; a picture of one step in each of three new processes.
 - **A checkpoint of 7 GB** has every name and shape of SDXL 1.0 in half precision, and holes for data. Its header is read and
-  checked, the pipeline told that it is for, every tensor's place in the networks found, the networks' configs derived, the
-  tokenizers read and the file mapped: all that comes before a weight is needed. Measured in eleven new processes, with the
-  resident memory that it added after libtorch had computed something.
+  checked, the pipeline told that it is for, every tensor's place in the networks found, the networks' configs derived,
+  the tokenizers chosen and the file mapped: all that comes before a prompt or a weight is needed. The tokenizers that ship
+  are read with the first prompt, once for all models. Measured in eleven new processes, with the resident memory that it
+  added after libtorch had computed something.
 ";

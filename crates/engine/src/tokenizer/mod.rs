@@ -7,23 +7,27 @@ mod sentencepiece;
 mod source;
 mod special;
 mod t5;
-
-use tokenizers::Tokenizer;
+mod words;
 
 pub use source::{Shipped, TokenizerSource};
 pub use t5::T5Tokenizer;
 
 use crate::{Error, Result};
 use special::Settings;
+use words::Words;
 
 /// CLIP's tokenizer.
 #[derive(Debug)]
 pub struct ClipTokenizer {
-    tokenizer: Tokenizer,
-    begin: i64,
-    end: i64,
-    pad: i64,
+    vocabulary: Vocabulary,
     length: usize,
+}
+
+/// Where its words are.
+#[derive(Debug)]
+enum Vocabulary {
+    Own(Box<Words>),
+    Shipped(Shipped),
 }
 
 /// A prompt as the text encoder takes it.
@@ -38,7 +42,7 @@ pub struct Encoded {
 impl ClipTokenizer {
     /// Opens a folder that has `tokenizer.json`, or `vocab.json` and `merges.txt`; where it has both, the first, as
     /// transformers 5 does. Settings are read from `tokenizer_config.json` and `special_tokens_map.json`. Or opens one
-    /// that ships with the engine.
+    /// that ships with the engine, which is read when the first prompt needs it.
     pub fn open(source: impl Into<TokenizerSource>) -> Result<Self> {
         let source = source.into();
         Self::open_inner(&source).map_err(|error| error.within(source.place()))
@@ -46,22 +50,20 @@ impl ClipTokenizer {
 
     fn open_inner(source: &TokenizerSource) -> Result<Self> {
         let settings = Settings::read(source)?;
-        let mut tokenizer = match source.file("tokenizer.json")? {
-            Some(whole) => Tokenizer::from_bytes(whole).map_err(|error| broken("tokenizer.json", &error))?,
-            None => clip::from_vocab_and_merges(source, &settings)?,
+        let vocabulary = match source {
+            TokenizerSource::Shipped(shipped @ (Shipped::Clip | Shipped::OpenClip)) => Vocabulary::Shipped(*shipped),
+            TokenizerSource::Shipped(Shipped::T5) | TokenizerSource::Folder(_) => {
+                Vocabulary::Own(Box::new(Words::read(source, &settings)?))
+            }
         };
-        settings.add_to(&mut tokenizer)?;
-        let id = |token: &str| {
-            let id = tokenizer.token_to_id(token).map(i64::from);
-            id.ok_or_else(|| Error::broken(format!("the vocabulary has no {token}")))
-        };
-        let (begin, end) = (id(&settings.begin.content)?, id(&settings.end.content)?);
-        let pad = settings.pad_id(&tokenizer)?;
-        let length = settings.length;
-        // A file may carry the truncation and padding of whoever saved it last; ours are the pipeline's.
-        tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|error| broken("truncation", &error))?;
-        Ok(Self { tokenizer, begin, end, pad, length })
+        Ok(Self { vocabulary, length: settings.length })
+    }
+
+    fn vocabulary(&self) -> Result<&Words> {
+        match &self.vocabulary {
+            Vocabulary::Own(words) => Ok(words),
+            Vocabulary::Shipped(shipped) => Words::shipped(*shipped),
+        }
     }
 
     /// How many ids every prompt becomes.
@@ -71,7 +73,8 @@ impl ClipTokenizer {
 
     /// The ids of a prompt.
     pub fn encode(&self, prompt: &str) -> Result<Encoded> {
-        let encoding = self
+        let words = self.vocabulary()?;
+        let encoding = words
             .tokenizer
             .encode(prompt, true)
             .map_err(|error| Error::invalid(format!("the prompt cannot be tokenized: {error}")))?;
@@ -80,21 +83,22 @@ impl ClipTokenizer {
         let kept = self.length.saturating_sub(1);
         let truncated = (ids.len() > self.length).then(|| {
             let offsets = encoding.get_offsets().iter().zip(encoding.get_special_tokens_mask()).skip(kept);
-            let words = offsets.filter(|(_, special)| **special == 0);
-            let start = words.map(|((start, _), _)| *start).min().unwrap_or(prompt.len());
+            let beyond = offsets.filter(|(_, special)| **special == 0);
+            let start = beyond.map(|((start, _), _)| *start).min().unwrap_or(prompt.len());
             prompt.get(start..).unwrap_or_default().trim().to_owned()
         });
         if truncated.is_some() {
             ids.truncate(kept);
-            ids.push(self.end);
+            ids.push(words.end);
         }
-        ids.resize(self.length, self.pad);
+        ids.resize(self.length, words.pad);
         Ok(Encoded { ids, truncated })
     }
 
     /// All ids of the words of a text, without begin and end.
     pub fn words(&self, text: &str) -> Result<Vec<i64>> {
         let encoding = self
+            .vocabulary()?
             .tokenizer
             .encode(text, false)
             .map_err(|error| Error::invalid(format!("the prompt cannot be tokenized: {error}")))?;
@@ -107,16 +111,17 @@ impl ClipTokenizer {
     }
 
     /// The id of a comma that ends a word.
-    pub fn comma(&self) -> Option<i64> {
-        self.tokenizer.token_to_id(",</w>").map(i64::from)
+    pub fn comma(&self) -> Result<Option<i64>> {
+        Ok(self.vocabulary()?.tokenizer.token_to_id(",</w>").map(i64::from))
     }
 
     /// The ids of [`Self::length`] that these words become: begin, words, end, padding. Words that do not fit are cut off.
-    pub fn framed(&self, words: &[i64]) -> Vec<i64> {
-        let words = words.iter().copied().take(self.most_words());
-        let mut ids: Vec<i64> = std::iter::once(self.begin).chain(words).chain([self.end]).collect();
-        ids.resize(self.length, self.pad);
-        ids
+    pub fn framed(&self, words: &[i64]) -> Result<Vec<i64>> {
+        let Words { begin, end, pad, .. } = self.vocabulary()?;
+        let words = words.iter().take(self.most_words());
+        let mut ids: Vec<i64> = std::iter::once(begin).chain(words).chain([end]).copied().collect();
+        ids.resize(self.length, *pad);
+        Ok(ids)
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) fn encode(
     }
     let rows = plans.iter().flatten().map(|plan| plan.rows.len()).max().unwrap_or(1);
     for plans in &mut plans {
-        plans.iter_mut().zip(encoders).for_each(|(plan, encoder)| plan.extend(rows, encoder.tokenizer));
+        plans.iter_mut().zip(encoders).try_for_each(|(plan, encoder)| plan.extend(rows, encoder.tokenizer))?;
     }
     let mut told = Vec::new();
     let encoded = prompts.iter().zip(&plans);

@@ -65,37 +65,38 @@ impl Reading {
         }
         // What is cut off is cut where the row is full, whatever commas there are.
         let backtrack = if self.long { BACKTRACK } else { 0 };
-        let rules = ChunkRules { words: tokenizer.most_words(), comma: tokenizer.comma(), backtrack };
+        let rules = ChunkRules { words: tokenizer.most_words(), comma: tokenizer.comma()?, backtrack };
         let mut chunks = prompt::chunks(&pieces, &rules);
         let mut left_out = None;
         if !self.long && chunks.len() > 1 {
             let rest: usize = chunks.drain(1..).map(|chunk| chunk.words.len()).sum();
             left_out = Some(format!("the last {rest} tokens are"));
         }
-        let rows = chunks.iter().map(|chunk| Row::of(chunk, tokenizer)).collect();
+        let rows = chunks.iter().map(|chunk| Row::of(chunk, tokenizer)).collect::<Result<_>>()?;
         Ok(Plan { rows, left_out })
     }
 }
 
 impl Plan {
     /// Goes on with empty rows up to this number.
-    pub fn extend(&mut self, rows: usize, tokenizer: &ClipTokenizer) {
+    pub fn extend(&mut self, rows: usize, tokenizer: &ClipTokenizer) -> Result<()> {
         if self.rows.len() < rows {
-            self.rows.resize(rows, Row::of(&Chunk::default(), tokenizer));
+            self.rows.resize(rows, Row::of(&Chunk::default(), tokenizer)?);
         }
+        Ok(())
     }
 }
 
 impl Row {
-    fn of(chunk: &Chunk, tokenizer: &ClipTokenizer) -> Self {
+    fn of(chunk: &Chunk, tokenizer: &ClipTokenizer) -> Result<Self> {
         let words: Vec<i64> = chunk.words.iter().map(|(id, _)| *id).collect();
-        let ids = tokenizer.framed(&words);
+        let ids = tokenizer.framed(&words)?;
         #[expect(clippy::cast_possible_truncation, reason = "states are multiplied in single precision")]
         let weigh = |weight: f64| weight as f32;
         let mut weights: Vec<f32> =
             std::iter::once(1.0).chain(chunk.words.iter().map(|(_, weight)| weigh(*weight))).collect();
         weights.resize(ids.len(), 1.0);
         let plain = weights.iter().all(|weight| weight.total_cmp(&1.0).is_eq());
-        Self { ids, weights: (!plain).then_some(weights) }
+        Ok(Self { ids, weights: (!plain).then_some(weights) })
     }
 }
