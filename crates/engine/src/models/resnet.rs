@@ -3,7 +3,7 @@
 
 use tch::Tensor;
 
-use super::strips::in_strips;
+use super::strips::Normed;
 use crate::Result;
 use crate::config::Activation;
 use crate::nn::{Conv2d, GroupNorm, Linear, Pixels};
@@ -106,21 +106,26 @@ impl Resnet {
         self.scaled(hidden)
     }
 
-    /// The same without a time, for pictures so large that what is held at once matters: the input is let go of as soon as
-    /// it has been seen, and convolutions go strip by strip.
-    pub fn forward_lean(&self, input: Tensor) -> Result<Tensor> {
-        let convolve = |conv: &Conv2d, x: &Tensor| in_strips(x, 1, |x| conv.forward(x));
-        let around = match &self.shortcut {
-            Some(shortcut) => convolve(shortcut, &input)?,
-            None => input.shallow_clone(),
-        };
-        let normed = self.norm1.forward(&input)?;
-        drop(input);
-        let hidden = convolve(&self.conv1, &self.activation.apply(normed)?)?;
-        let normed = self.norm2.forward(&hidden)?;
-        drop(hidden);
-        let hidden = convolve(&self.conv2, &self.activation.apply(normed)?)?;
-        self.scaled(around.f_add(&hidden)?)
+    /// The same without a time, for pictures so large that what is held at once matters: what it takes beside input and
+    /// output, it takes for a strip of them.
+    pub fn forward_lean(&self, input: &Tensor) -> Result<Tensor> {
+        let normed = |norm| Normed { norm, activation: self.activation };
+        let conv1 = self.conv1.ready()?;
+        let hidden = normed(&self.norm1).in_strips(input, |x| conv1.forward(x))?;
+        drop(conv1);
+        let (conv2, shortcut) = (self.conv2.ready()?, self.shortcut.as_ref().map(Conv2d::ready).transpose()?);
+        normed(&self.norm2).in_place(
+            hidden,
+            input,
+            |x| conv2.forward(x),
+            |input, hidden| {
+                let sum = match &shortcut {
+                    Some(shortcut) => shortcut.forward(input)?.f_add(hidden)?,
+                    None => input.f_add(hidden)?,
+                };
+                self.scaled(sum)
+            },
+        )
     }
 
     fn scaled(&self, mut sum: Tensor) -> Result<Tensor> {

@@ -32,6 +32,8 @@ enum Kernels {
     Packed(Tensor),
     /// Turned for fewer products: for many pixels, of side 3 and stride 1.
     Turned(Winograd),
+    /// As the file has them, for now: they are widened and packed each time they are used, and this is the kind for that.
+    Stored(Weight, Kind),
 }
 
 /// What the pictures of a convolution are like.
@@ -58,12 +60,15 @@ impl Conv2d {
         stride: i64,
         padding: i64,
     ) -> Result<Self> {
-        let weight = scope.tensor("weight", &[outputs, inputs, side, side])?;
+        let weight = scope.matrix("weight", &[outputs, inputs, side, side])?;
         let bias = scope.tensor("bias", &[outputs])?;
+        if scope.stays_as_stored("weight") {
+            return Ok(Self { kernels: Kernels::Stored(weight, scope.kind()), bias, stride, padding });
+        }
         let kernels = match copied_bytes(scope.device(), scope.kind(), [outputs, inputs, side, side], Pixels::Few) {
             Some(bytes) => {
                 scope.note_copy(&weight, bytes);
-                pack(&weight, inputs, stride, padding)?
+                Kernels::Packed(pack(&weight, stride, padding)?)
             }
             None => Kernels::Plain(weight),
         };
@@ -85,13 +90,57 @@ impl Conv2d {
 
     /// `(batch, inputs, h, w)` to `(batch, outputs, h', w')`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        match &self.kernels {
-            Kernels::Plain(weight) => Ok(x.f_conv2d(weight, Some(&*self.bias), stride, padding, [1, 1], 1)?),
-            Kernels::Packed(packed) => {
-                Ok(x.f_mkldnn_convolution(packed, Some(&*self.bias), padding, stride, [1, 1], 1)?)
+        self.ready()?.forward(x)
+    }
+
+    /// The same for several pictures: what it takes to make kernels ready, it takes once.
+    pub fn ready(&self) -> Result<Ready<'_>> {
+        let kernels = match &self.kernels {
+            Kernels::Plain(weight) => ReadyKernels::Plain(weight.shallow_clone()),
+            Kernels::Packed(packed) => ReadyKernels::Packed(packed.shallow_clone()),
+            Kernels::Turned(winograd) => ReadyKernels::Turned(winograd),
+            Kernels::Stored(weight, kind) => {
+                let widened = weight.f_totype(*kind)?;
+                let numbers = widened.numel().try_into().unwrap_or(i64::MAX);
+                if packs(Device::Cpu, *kind, numbers) {
+                    let packed = pack(&widened, self.stride, self.padding)?;
+                    drop(widened);
+                    weight.forget();
+                    ReadyKernels::Packed(packed)
+                } else {
+                    ReadyKernels::Plain(widened)
+                }
             }
-            Kernels::Turned(winograd) => winograd.forward(x, &self.bias),
+        };
+        Ok(Ready { conv: self, kernels })
+    }
+}
+
+/// A convolution that can be used at once.
+#[derive(Debug)]
+pub struct Ready<'a> {
+    conv: &'a Conv2d,
+    kernels: ReadyKernels<'a>,
+}
+
+#[derive(Debug)]
+enum ReadyKernels<'a> {
+    Plain(Tensor),
+    Packed(Tensor),
+    Turned(&'a Winograd),
+}
+
+impl Ready<'_> {
+    /// `(batch, inputs, h, w)` to `(batch, outputs, h', w')`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let Conv2d { bias, stride, padding, .. } = self.conv;
+        let (stride, padding) = ([*stride; 2], [*padding; 2]);
+        match &self.kernels {
+            ReadyKernels::Plain(weight) => Ok(x.f_conv2d(weight, Some(&**bias), stride, padding, [1, 1], 1)?),
+            ReadyKernels::Packed(packed) => {
+                Ok(x.f_mkldnn_convolution(packed, Some(&**bias), padding, stride, [1, 1], 1)?)
+            }
+            ReadyKernels::Turned(winograd) => winograd.forward(x, bias),
         }
     }
 }
@@ -113,17 +162,16 @@ pub(super) fn packs(device: Device, kind: Kind, numbers: i64) -> bool {
     device == Device::Cpu && kind == Kind::Float && numbers >= WORTH_PACKING && tch::utils::has_mkldnn()
 }
 
-/// The same kernels in oneDNN's order, in memory of their own: the plain ones are let go.
-fn pack(weight: &Tensor, inputs: i64, stride: i64, padding: i64) -> Result<Kernels> {
-    let usual = [2, inputs, USUAL_SIDE, USUAL_SIDE];
-    let packed = weight.f_to_mkldnn(Kind::Float)?.f_mkldnn_reorder_conv2d_weight(
+/// The same kernels in oneDNN's order, in memory of their own.
+fn pack(weight: &Tensor, stride: i64, padding: i64) -> Result<Tensor> {
+    let usual = [2, weight.size4()?.1, USUAL_SIDE, USUAL_SIDE];
+    Ok(weight.f_to_mkldnn(Kind::Float)?.f_mkldnn_reorder_conv2d_weight(
         [padding; 2],
         [stride; 2],
         [1, 1],
         1,
         usual.as_slice(),
-    )?;
-    Ok(Kernels::Packed(packed))
+    )?)
 }
 
 /// Doubles the picture, or makes it `size` (height, width), by repeating the nearest pixel.
@@ -139,7 +187,7 @@ pub fn upsample_nearest(x: &Tensor, size: Option<(i64, i64)>) -> Result<Tensor> 
 mod tests {
     use tch::{Device, Kind};
 
-    use super::{Kernels, pack};
+    use super::pack;
 
     /// Strides, sides, odd sizes, one pixel, one picture and several: what is packed for one size fits all.
     #[test]
@@ -149,7 +197,7 @@ mod tests {
             [(64, 64, 3, 1, 1), (64, 48, 3, 2, 1), (160, 40, 3, 2, 0), (96, 256, 1, 1, 0), (30, 70, 5, 1, 2)]
         {
             let (weight, bias) = (noise(&[outputs, inputs, side, side]), noise(&[outputs]));
-            let Kernels::Packed(packed) = pack(&weight, inputs, stride, padding).unwrap() else { panic!("not packed") };
+            let packed = pack(&weight, stride, padding).unwrap();
             for (batch, height, width) in [(1, 40, 40), (2, 33, 17), (3, 8, 8), (1, 96, 128), (2, 3, 3)] {
                 let x = noise(&[batch, inputs, height, width]);
                 let plain = x.conv2d(&weight, Some(&bias), [stride; 2], [padding; 2], [1, 1], 1);

@@ -25,6 +25,40 @@ impl GroupNorm {
         Ok(Self { weight, bias: scope.tensor("bias", &[channels])?, groups, eps })
     }
 
+    /// From what is at hand: `(channels)` both.
+    #[cfg(test)]
+    pub(crate) fn of(weight: Tensor, bias: Tensor, groups: i64, eps: f64) -> Self {
+        Self { weight: Weight::own(weight), bias: Weight::own(bias), groups, eps }
+    }
+
+    /// What [`forward`](Self::forward) multiplies a picture by, and then adds: both `(1, channels, 1, 1)`, for
+    /// `(1, channels, h, w)` in single precision. The groups are looked at in so many parts, so that little is held at once.
+    pub fn scale_and_shift(&self, x: &Tensor, parts: i64) -> Result<(Tensor, Tensor)> {
+        let (_, channels, height, width) = x.size4()?;
+        let channels = channels / self.groups;
+        let (mut means, mut deviations) = (Vec::new(), Vec::new());
+        let at_once = (self.groups / parts).max(1);
+        let mut first = 0;
+        while first < self.groups {
+            let groups = at_once.min(self.groups - first);
+            let count = groups * channels;
+            let part = x.f_narrow(1, first * channels, count)?;
+            // libtorch's own sums, so that they are those of the whole. It has no way not to make the picture too.
+            let (_, mean, deviation) =
+                part.f_native_group_norm::<&Tensor>(None, None, 1, count, height * width, groups, self.eps)?;
+            means.push(mean);
+            deviations.push(deviation);
+            first += groups;
+        }
+        let [mean, deviation] = [means, deviations].map(|of_groups| {
+            let of_groups = Tensor::f_cat(&of_groups, 1)?.f_view([self.groups, 1])?;
+            Ok::<_, Error>(of_groups.f_expand([self.groups, channels], false)?.f_reshape([-1])?)
+        });
+        let scale = self.weight.f_mul(&deviation?)?;
+        let shift = self.bias.f_sub(&scale.f_mul(&mean?)?)?;
+        Ok((scale.f_view([1, -1, 1, 1])?, shift.f_view([1, -1, 1, 1])?))
+    }
+
     /// `(batch, channels, …)` to the same.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.f_group_norm(self.groups, Some(&*self.weight), Some(&*self.bias), self.eps, true)?)

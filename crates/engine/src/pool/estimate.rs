@@ -43,6 +43,9 @@ pub(super) fn of<N: Network>(part: &Part, device: Device, kind: Kind) -> Estimat
 /// What the kernels of a convolution take where they are put into an order of their own.
 fn copied_kernels<N: Network>(part: &Part, tensor: &PartTensor, device: Device, kind: Kind) -> Option<u64> {
     let [outputs, inputs, height, width] = tensor.shape()[..] else { return None };
+    if N::is_read_once(&tensor.name) {
+        return None;
+    }
     let shape = [outputs, inputs, height, width].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     let [few, many] = [Pixels::Few, Pixels::Many].map(|pixels| copied_bytes(device, kind, shape, pixels));
     if few != many && N::pixels(part, &tensor.name) == Pixels::Many { many } else { few }
@@ -58,10 +61,10 @@ fn is_view(tensor: &PartTensor, device: Device, kind: Kind) -> bool {
         && info.offset.is_multiple_of(info.dtype.size())
 }
 
-/// Whether a matrix is left in its file though it is computed with in a wider kind.
+/// Whether a matrix or kernels are left in their file though they are computed with in a wider kind.
 fn stays_as_stored(tensor: &PartTensor, device: Device, kind: Kind) -> bool {
     kind == Kind::Float
-        && tensor.shape().len() == 2
+        && matches!(tensor.shape().len(), 2 | 4)
         && [Kind::Half, Kind::BFloat16].iter().any(|stored| is_view(tensor, device, *stored))
 }
 

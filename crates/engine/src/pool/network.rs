@@ -21,9 +21,10 @@ pub trait Network: Sized + 'static {
     /// Builds it: takes the weights that it needs, and checks their shapes.
     fn open(part: &Part, weights: &WeightMap) -> Result<Self>;
 
-    /// Whether the matrix of this name is used once for a picture and not at each step. On the processor it then stays in
-    /// its file as it is stored, and is widened when it is used: that costs less than a run, and saves twice its size. It
-    /// must be read through [`Scope::matrix`](crate::weights::Scope::matrix).
+    /// Whether the matrix of this name, or the kernels of a convolution, are used once for a picture and not at each step.
+    /// On the processor they then stay in their file as they are stored, and are widened and ordered when they are used:
+    /// that costs less than a run, and saves twice their size. They must be read through
+    /// [`Scope::matrix`](crate::weights::Scope::matrix).
     fn is_read_once(_name: &str) -> bool {
         false
     }

@@ -58,8 +58,8 @@ impl WeightMap {
         })
     }
 
-    /// Leaves the matrices of these names in their file where that is half as large: layers convert them each time they
-    /// use them.
+    /// Leaves the matrices and kernels of these names in their file, also where that is half as large: layers convert
+    /// and order them each time they use them.
     #[must_use]
     pub fn with_matrices_as_stored(mut self, which: fn(&str) -> bool) -> Self {
         self.as_stored = which;
@@ -96,9 +96,14 @@ impl WeightMap {
         self.take_as(name, shape, false)
     }
 
-    /// The matrix of this name, which must have this shape; perhaps in another kind, as it is stored.
+    /// The matrix or the kernels of this name, of this shape; perhaps in another kind, as it is stored.
     pub(super) fn take_matrix(&self, name: &str, shape: &[i64]) -> Result<Weight> {
-        self.take_as(name, shape, self.device == Device::Cpu && self.kind == Kind::Float && (self.as_stored)(name))
+        self.take_as(name, shape, self.stays_as_stored(name))
+    }
+
+    /// Whether what is taken as a matrix under this name is left in its file.
+    pub(super) fn stays_as_stored(&self, name: &str) -> bool {
+        self.device == Device::Cpu && self.kind == Kind::Float && (self.as_stored)(name)
     }
 
     fn take_as(&self, name: &str, shape: &[i64], as_stored: bool) -> Result<Weight> {

@@ -35,10 +35,16 @@ impl<'a> Scope<'a> {
         self.map.take(&self.full(name), shape)
     }
 
-    /// The matrix of this name, which must have this shape. It may be in the kind that it is stored in instead of
-    /// [`kind`](Self::kind), and is then to be converted when it is used.
+    /// The matrix or the kernels of this name, which must have this shape. They may be in the kind that they are stored in
+    /// instead of [`kind`](Self::kind), and are then to be converted when they are used.
     pub fn matrix(&self, name: &str, shape: &[i64]) -> Result<Weight> {
         self.map.take_matrix(&self.full(name), shape)
+    }
+
+    /// Whether what [`matrix`](Self::matrix) takes under this name is to stay as it lies in its file, and to be let go of
+    /// when it has been used.
+    pub fn stays_as_stored(&self, name: &str) -> bool {
+        self.map.stays_as_stored(&self.full(name))
     }
 
     /// Tells that a tensor that was taken is kept as a copy of so many bytes from now on, in an order of its own.

@@ -200,6 +200,39 @@ fn matrices_that_stay_as_stored_compute_the_same() {
     }
 }
 
+/// Kernels that are packed and not, in half precision and in single, of stride 1 and 2: used where they lie, or in memory
+/// of their own from the beginning.
+#[test]
+fn kernels_that_stay_as_stored_compute_the_same() {
+    use crate::nn::Conv2d;
+
+    let folder = tempfile::tempdir().unwrap();
+    let noise = |shape: &[i64]| torch_shim::Generator::new(5).unwrap().randn(shape).unwrap();
+    for (name, dtype, kind, (inputs, outputs)) in
+        [("a", "F16", Kind::Half, (64, 48)), ("b", "F32", Kind::Float, (64, 48)), ("c", "F16", Kind::Half, (4, 8))]
+    {
+        let shape = [outputs, inputs, 3, 3];
+        let numbers = noise(&shape).to_kind(kind).view(-1);
+        let bytes = Vec::<u8>::try_from(numbers.view_dtype(Kind::Uint8)).unwrap();
+        let bias = floats(&vec![0.25; usize::try_from(outputs).unwrap()]);
+        let tensors: [(&str, &str, &[i64], &[u8]); 2] =
+            [("weight", dtype, &shape, &bytes), ("bias", "F32", &[outputs], &bias)];
+        let file = write(&folder.path().join(name), &tensors, 0);
+        let x = noise(&[1, inputs, 40, 40]);
+        for stride in [1, 2] {
+            let (own, stored) = (open(file.clone(), Kind::Float), open(file.clone(), Kind::Float));
+            let stored = stored.with_matrices_as_stored(|_| true);
+            let [own_conv, stored_conv] =
+                [&own, &stored].map(|map| Conv2d::open_strided(&map.root(), inputs, outputs, 3, stride, 1).unwrap());
+            assert_eq!(own_conv.forward(&x).unwrap(), stored_conv.forward(&x).unwrap(), "{name}, stride {stride}");
+            let ready = stored_conv.ready().unwrap();
+            assert_eq!(ready.forward(&x).unwrap(), ready.forward(&x).unwrap());
+            let (copied, viewed) = stored.taken_bytes();
+            assert_eq!((copied, viewed), (0, (bytes.len() + bias.len()) as u64), "nothing of its own");
+        }
+    }
+}
+
 /// KiB of a file that this process has in memory.
 #[cfg(target_os = "linux")]
 fn resident(path: &Path) -> u64 {

@@ -61,12 +61,12 @@ impl MidBlock {
         })
     }
 
-    pub(super) fn forward(&self, hidden: Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
         let mut hidden = self.first.forward_lean(hidden)?;
         if let Some(attention) = &self.attention {
             hidden = attention.forward(&hidden)?;
         }
-        self.second.forward_lean(hidden)
+        self.second.forward_lean(&hidden)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Between, ENCODER};
 use crate::Result;
 use crate::config::{Activation, VaeConfig};
 use crate::models::resnet::Resnet;
-use crate::models::strips::in_strips;
+use crate::models::strips::{Normed, in_strips};
 use crate::nn::{Conv2d, GroupNorm, upsample_nearest};
 use crate::parts::Part;
 use crate::pool::Network;
@@ -75,12 +75,13 @@ impl VaeDecoder {
             Some(conv) => self.conv_in.forward(&conv.forward(latents)?)?,
             None => self.conv_in.forward(latents)?,
         };
-        hidden = self.mid.forward(hidden)?;
+        hidden = self.mid.forward(&hidden)?;
         for block in &self.up {
             hidden = block.forward(hidden)?;
         }
         // `act_fn` is for the resnets; this one is always silu.
-        self.conv_out.forward(&Activation::Silu.apply(self.norm_out.forward(&hidden)?)?)
+        let conv = self.conv_out.ready()?;
+        Normed { norm: &self.norm_out, activation: Activation::Silu }.in_strips(&hidden, |x| conv.forward(x))
     }
 }
 
@@ -91,6 +92,10 @@ impl Network for VaeDecoder {
 
     fn settings(part: &Part) -> Result<String> {
         super::settings(part)
+    }
+
+    fn is_read_once(_name: &str) -> bool {
+        true
     }
 
     fn role<'a>(_: &Part, name: &'a str) -> Option<&'a str> {
@@ -123,10 +128,13 @@ impl UpBlock {
 
     fn forward(&self, mut hidden: Tensor) -> Result<Tensor> {
         for resnet in &self.resnets {
-            hidden = resnet.forward_lean(hidden)?;
+            hidden = resnet.forward_lean(&hidden)?;
         }
         match &self.upsampler {
-            Some(conv) => in_strips(&hidden, 2, |x| conv.forward(&upsample_nearest(x, None)?)),
+            Some(conv) => {
+                let conv = conv.ready()?;
+                in_strips(&hidden, 2, |x| conv.forward(&upsample_nearest(x, None)?))
+            }
             None => Ok(hidden),
         }
     }

@@ -81,7 +81,7 @@ impl VaeEncoder {
         for block in &self.down {
             hidden = block.forward(hidden)?;
         }
-        hidden = self.mid.forward(hidden)?;
+        hidden = self.mid.forward(&hidden)?;
         let moments = self.conv_out.forward(&Activation::Silu.apply(self.norm_out.forward(&hidden)?)?)?;
         match &self.quant_conv {
             Some(conv) => conv.forward(&moments),
@@ -97,6 +97,10 @@ impl Network for VaeEncoder {
 
     fn settings(part: &Part) -> Result<String> {
         super::settings(part)
+    }
+
+    fn is_read_once(_name: &str) -> bool {
+        true
     }
 
     fn role<'a>(_: &Part, name: &'a str) -> Option<&'a str> {
@@ -128,7 +132,7 @@ impl DownBlock {
 
     fn forward(&self, mut hidden: Tensor) -> Result<Tensor> {
         for resnet in &self.resnets {
-            hidden = resnet.forward_lean(hidden)?;
+            hidden = resnet.forward_lean(&hidden)?;
         }
         match &self.downsampler {
             // One column and one row of zeros at the far ends alone, which no padding of a convolution is.
