@@ -1,12 +1,14 @@
-//! Builds `shim.cpp` and `kernels.cpp` against the libtorch that `LIBTORCH` names, the one that `tch` is built against.
+//! Builds `shim.cpp` and the kernels against the libtorch that `LIBTORCH` names, the one that `tch` is built against.
 
 use std::env;
 use std::path::Path;
 
+const SOURCES: [&str; 4] = ["src/shim.cpp", "src/kernels.cpp", "src/pictures.cpp", "src/attend.cpp"];
+
 fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
     println!("cargo::rerun-if-changed=build.rs");
-    for source in ["src/shim.cpp", "src/kernels.cpp", "src/said.h"] {
+    for source in SOURCES.iter().chain(&["src/said.h", "src/lanes.h"]) {
         println!("cargo::rerun-if-changed={source}");
     }
     #[expect(clippy::disallowed_methods, reason = "cargo hands a build script its settings in no other way")]
@@ -35,8 +37,7 @@ fn main() {
         .opt_level(3)
         .flag("-fno-math-errno")
         .flag("-fno-trapping-math")
-        .file("src/shim.cpp")
-        .file("src/kernels.cpp")
+        .files(SOURCES)
         .compile("easel_torch_shim");
     println!("cargo::rustc-link-search=native={}", lib.display());
     println!("cargo::rustc-link-lib=dylib=torch_cpu");

@@ -189,6 +189,7 @@ impl Flights {
         let counted = Counted::new(&self.shared);
         let task = fly_out(counted, Arc::clone(&self.shared), number, Arc::clone(ticket), tell);
         // On the first waiter's own thread: no other has to be woken, which costs more than passing on a small picture.
+        #[expect(clippy::disallowed_methods, reason = "the table holds the handle, and a shutdown waits for it")]
         let task = tokio::spawn(task).abort_handle();
         if let Some(key) = ticket.key {
             table.by_key.insert(key, number);

@@ -1,4 +1,4 @@
-//! The functions of `shim.cpp` and `kernels.cpp` as Rust sees them, and how their answers are read.
+//! The functions of `shim.cpp` and the kernels as Rust sees them, and how their answers are read.
 #![expect(unsafe_code, reason = "what is declared and read here is C")]
 
 use std::ffi::{CStr, c_char};
@@ -14,7 +14,7 @@ pub(crate) struct CGenerator {
     _opaque: [u8; 0],
 }
 
-// SAFETY: these are the declarations of `shim.cpp` and `kernels.cpp`, line for line; its calling convention is C's.
+// SAFETY: these are the declarations of the C++ beside it, line for line; its calling convention is C's.
 unsafe extern "C" {
     fn easel_shim_free_text(said: *mut c_char);
     pub(crate) fn easel_shim_generator_new(seed: u64, out: *mut *mut CGenerator) -> *mut c_char;
@@ -33,6 +33,24 @@ unsafe extern "C" {
         weight: *const C_tensor,
         turns: *const C_tensor,
         eps: f64,
+        out: *const C_tensor,
+    ) -> *mut c_char;
+    pub(crate) fn easel_shim_group_norm(
+        x: *const C_tensor,
+        time: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        groups: i64,
+        eps: f64,
+        silu: bool,
+        out: *const C_tensor,
+    ) -> *mut c_char;
+    pub(crate) fn easel_shim_gated_gelu(x: *const C_tensor, out: *const C_tensor) -> *mut c_char;
+    pub(crate) fn easel_shim_can_attend() -> bool;
+    pub(crate) fn easel_shim_attend(
+        query: *const C_tensor,
+        key: *const C_tensor,
+        value: *const C_tensor,
         out: *const C_tensor,
     ) -> *mut c_char;
     pub(crate) fn easel_shim_set_attention(flash: bool, math: bool) -> *mut c_char;

@@ -1,63 +1,25 @@
 // What libtorch's CPU half does in several passes over memory, in one: single precision only. Each function returns as
 // those of shim.cpp do. The threads are libtorch's own: its iterator shares the work out.
 
+#include "lanes.h"
 #include "said.h"
 
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 
 #include <ATen/TensorIterator.h>
 #include <ATen/core/Tensor.h>
-
-// Compiled for several widths of vectors; the loader takes the widest that the processor has.
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define EASEL_EVERY_WIDTH __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define EASEL_EVERY_WIDTH
-#endif
-
-// A loop whose input and output may be the same memory, but not overlap otherwise.
-#if defined(__clang__)
-#define EASEL_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
-#elif defined(__GNUC__)
-#define EASEL_INDEPENDENT _Pragma("GCC ivdep")
-#else
-#define EASEL_INDEPENDENT
-#endif
 
 namespace {
 
 constexpr int64_t kLanes = 16;
 
-// x / (1 + exp(-2u)) with u = sqrt(2/pi) (x + 0.044715 x^3), which is x (1 + tanh(u)) / 2 (Hendrycks and Gimpel 2016). The
-// exponential is that of Cephes (Moshier 1989): 2^n times a polynomial of what is left.
+// x / (1 + exp(-2u)) with u = sqrt(2/pi) (x + 0.044715 x^3), which is x (1 + tanh(u)) / 2 (Hendrycks and Gimpel 2016).
 EASEL_EVERY_WIDTH void gelu_row(const float* x, float* out, int64_t count) {
-  constexpr float kRound = 12582912.0f;
-  int32_t round_bits;
-  std::memcpy(&round_bits, &kRound, sizeof(round_bits));
   EASEL_INDEPENDENT
   for (int64_t i = 0; i < count; ++i) {
     const float v = x[i];
-    float z = v * (-1.5957691216057308f - 0.07135481627159876f * v * v);
-    z = z > 87.0f ? 87.0f : z;
-    z = z < -87.0f ? -87.0f : z;
-    const float shifted = z * 1.44269504088896341f + kRound;
-    const float n = shifted - kRound;
-    const float r = (z - n * 0.693359375f) + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    int32_t bits;
-    std::memcpy(&bits, &shifted, sizeof(bits));
-    bits = (bits - round_bits + 127) << 23;
-    float power;
-    std::memcpy(&power, &bits, sizeof(power));
-    out[i] = v / (1.0f + p * power);
+    out[i] = v / (1.0f + exponential(v * (-1.5957691216057308f - 0.07135481627159876f * v * v)));
   }
 }
 
@@ -90,16 +52,6 @@ EASEL_EVERY_WIDTH void norm_turn_head(
     out[2 * pair] = a * turns[pair] - b * sines[pair];
     out[2 * pair + 1] = b * turns[pair] + a * sines[pair];
   }
-}
-
-void check(const at::Tensor& tensor, const char* name) {
-  TORCH_CHECK(tensor.device().is_cpu() && tensor.scalar_type() == at::kFloat, name, " is not in single precision on the CPU");
-}
-
-at::TensorIteratorConfig into(const at::Tensor& out) {
-  at::TensorIteratorConfig config;
-  config.resize_outputs(false).add_output(out);
-  return config;
 }
 
 }  // namespace

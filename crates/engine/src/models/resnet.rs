@@ -80,23 +80,24 @@ impl Resnet {
     /// `(batch, inputs, h, w)` to `(batch, outputs, h, w)`; `time` is `(batch, width)`, already activated: it is
     /// the same for every resnet of a step.
     pub fn forward(&self, input: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
-        let mut hidden = self.activation.apply(self.norm1.forward(input)?)?;
+        let mut hidden = self.norm1.activated(input, None, self.activation)?;
         hidden = self.conv1.forward(&hidden)?;
         hidden = match (&self.time, time) {
             (Some((projection, scale_shift)), Some(time)) => {
-                let time = projection.forward(time)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
+                let time = projection.forward(time)?;
                 if *scale_shift {
+                    let time = time.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
                     let width = time.size4()?.1 / 2;
                     let scale = time.f_narrow(1, 0, width)?.f_add_scalar(1.0)?;
                     let shift = time.f_narrow(1, width, width)?;
-                    self.norm2.forward(&hidden)?.f_mul(&scale)?.f_add(&shift)?
+                    self.activation.apply(self.norm2.forward(&hidden)?.f_mul(&scale)?.f_add(&shift)?)?
                 } else {
-                    self.norm2.forward(&hidden.f_add(&time)?)?
+                    self.norm2.activated(&hidden, Some(&time), self.activation)?
                 }
             }
-            _ => self.norm2.forward(&hidden)?,
+            _ => self.norm2.activated(&hidden, None, self.activation)?,
         };
-        hidden = self.conv2.forward(&self.activation.apply(hidden)?)?;
+        hidden = self.conv2.forward(&hidden)?;
         // Sums of pictures are made out of place, here as in diffusers: in place they would keep the strides of a
         // convolution's output, which at one pixel pass for channels-last and lead to kernels that round otherwise.
         hidden = match &self.shortcut {

@@ -5,7 +5,7 @@ use tch::Tensor;
 use crate::Result;
 use crate::config::unet::AttentionConfig;
 use crate::nn::attention::{Mask, attend, attend_in_single, merge_heads, split_heads};
-use crate::nn::{Conv2d, GroupNorm, LayerNorm, Linear, StackedLinear};
+use crate::nn::{Conv2d, GroupNorm, LayerNorm, Linear, StackedLinear, gated_gelu};
 use crate::weights::Scope;
 
 /// Epsilon of the group norm in front; diffusers writes it out, it is not the resnets'.
@@ -203,20 +203,17 @@ impl Attention {
 struct FeedForward {
     proj: Linear,
     out: Linear,
-    inner: i64,
 }
 
 impl FeedForward {
     fn open(scope: &Scope<'_>, width: i64) -> Result<Self> {
         let inner = width * 4;
         let proj = Linear::open(&scope.at(0).at("proj"), width, inner * 2)?;
-        Ok(Self { proj, out: Linear::open(&scope.at(2), inner, width)?, inner })
+        Ok(Self { proj, out: Linear::open(&scope.at(2), inner, width)? })
     }
 
     fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
         let both = self.proj.forward(hidden)?;
-        let value = both.f_narrow(-1, 0, self.inner)?;
-        let gate = both.f_narrow(-1, self.inner, self.inner)?;
-        self.out.forward(&gate.f_gelu("none")?.f_mul_(&value)?)
+        self.out.forward(&gated_gelu(&both)?)
     }
 }

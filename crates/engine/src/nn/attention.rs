@@ -1,6 +1,7 @@
 //! Multi-head attention, without the projections around it.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
+use torch_shim::kernels;
 
 use crate::Result;
 
@@ -25,8 +26,32 @@ pub enum Mask {
     Causal,
 }
 
+/// Scores of a head from which on the kernel of our own computes it. Small ones stay with libtorch's, to the bit.
+const MANY_SCORES: i64 = 1 << 17;
+
+/// The widest heads of our own kernel: of wider ones, libtorch's products of matrices are as quick.
+const WIDEST: i64 = 160;
+
+/// Whether this attention is large enough for our own kernel, and one that it takes. How many pictures there are does not
+/// matter: what one becomes must not depend on it.
+fn is_ours(query: &Tensor, key: &Tensor, value: &Tensor) -> Result<bool> {
+    let single = [query, key, value].into_iter().all(kernels::takes);
+    if !single || query.stride().last() != Some(&1) || !kernels::can_attend() {
+        return Ok(false);
+    }
+    let ((_, _, tokens, width), (_, _, count, _)) = (query.size4()?, key.size4()?);
+    Ok(tokens * count > MANY_SCORES && width <= WIDEST && key.size() == value.size())
+}
+
 /// Scaled dot-product attention over split heads.
 pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, mask: Mask) -> Result<Tensor> {
+    if mask == Mask::None && is_ours(query, key, value)? {
+        let (batch, heads, tokens, width) = query.size4()?;
+        let out = Tensor::f_empty([batch, tokens, heads, width], (Kind::Float, Device::Cpu))?;
+        let mut split = out.f_transpose(1, 2)?;
+        kernels::attend(query, key, value, &mut split)?;
+        return Ok(split);
+    }
     let causal = mask == Mask::Causal;
     Ok(Tensor::f_scaled_dot_product_attention::<&Tensor>(query, key, value, None, 0.0, causal, None, false)?)
 }
@@ -42,4 +67,35 @@ pub fn attend_in_single(query: &Tensor, key: &Tensor, value: &Tensor) -> Result<
     let kind = query.f_kind()?;
     let single = |x: &Tensor| x.f_totype(Kind::Float);
     Ok(attend(&single(query)?, &single(key)?, &single(value)?, Mask::None)?.f_totype(kind)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Kind, Tensor};
+
+    use super::{Mask, attend, is_ours, split_heads};
+
+    /// Many tokens and few, and what our own kernel does not take: other strides, and wide heads.
+    #[test]
+    fn large_attention_is_attention() {
+        let noise = |tokens: i64| torch_shim::Generator::new(4).unwrap().randn(&[2, tokens, 360]).unwrap();
+        let ours_here = torch_shim::kernels::can_attend();
+        for (tokens, count, heads, ours) in
+            [(400, 390, 9, true), (2000, 77, 3, true), (40, 40, 3, false), (400, 400, 1, false)]
+        {
+            let [query, key, value] =
+                [noise(tokens), noise(count), noise(count).flip([1])].map(|x| split_heads(&x, heads).unwrap());
+            assert_eq!(is_ours(&query, &key, &value).unwrap(), ours && ours_here, "{tokens}×{count}");
+            let turned = query.transpose(2, 3).contiguous().transpose(2, 3);
+            assert!(!is_ours(&turned, &key, &value).unwrap());
+            let attended = attend(&query, &key, &value, Mask::None).unwrap();
+            let [q, k, v] = [&query, &key, &value].map(|x| x.to_kind(Kind::Double));
+            let expected = Tensor::scaled_dot_product_attention::<&Tensor>(&q, &k, &v, None, 0.0, false, None, false);
+            let off = |x: &Tensor| (x.to_kind(Kind::Double) - &expected).abs().max().double_value(&[]);
+            let libtorch =
+                Tensor::scaled_dot_product_attention::<&Tensor>(&query, &key, &value, None, 0.0, false, None, false);
+            let (ours, theirs) = (off(&attended), off(&libtorch));
+            assert!(ours < 2.0 * theirs, "{tokens}×{count}: {ours:e} where libtorch is {theirs:e} off");
+        }
+    }
 }

@@ -11,9 +11,22 @@ mod sinusoid;
 mod stacked;
 mod winograd;
 
-pub use activation::gelu_tanh_into;
+use tch::Tensor;
+
+pub use activation::{gated_gelu, gelu_tanh_into};
 pub use conv::{Conv2d, Pixels, copied_bytes, upsample_nearest};
 pub use linear::{Embedding, Linear};
 pub use norm::{GroupNorm, LayerNorm, RmsNorm, layer_norm};
 pub use sinusoid::Sinusoid;
 pub use stacked::StackedLinear;
+
+/// Numbers of a picture above which a pass over its memory can be seen in the time of a step. Smaller ones stay with
+/// libtorch's kernels, to the bit.
+const MANY_NUMBERS: usize = 1 << 17;
+
+/// Whether a tensor `(batch, …)` is for the kernels that need one pass over memory: single precision on the CPU, whole in
+/// memory, and large. How many pictures there are does not matter: what one becomes must not depend on it.
+fn large(x: &Tensor) -> bool {
+    let pictures = x.size().first().and_then(|&n| usize::try_from(n).ok()).unwrap_or(1);
+    torch_shim::kernels::takes(x) && x.is_contiguous() && x.numel() / pictures.max(1) > MANY_NUMBERS
+}

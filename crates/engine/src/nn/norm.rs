@@ -1,7 +1,10 @@
 //! Normalisations.
 
 use tch::Tensor;
+use torch_shim::kernels;
 
+use super::large;
+use crate::config::Activation;
 use crate::weights::{Scope, Weight};
 use crate::{Error, Result};
 
@@ -63,6 +66,23 @@ impl GroupNorm {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.f_group_norm(self.groups, Some(&*self.weight), Some(&*self.bias), self.eps, true)?)
     }
+
+    /// `(batch, channels, h, w)` to the same, activated; `time`, `(batch, channels)`, is added before. In one pass over
+    /// large pictures.
+    pub fn activated(&self, x: &Tensor, time: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+        let single = kernels::takes(&self.weight) && time.is_none_or(kernels::takes);
+        if !large(x) || !single || activation != Activation::Silu {
+            let added = time.map(|time| x.f_add(&time.f_unsqueeze(-1)?.f_unsqueeze(-1)?)).transpose()?;
+            return activation.apply(self.forward(added.as_ref().unwrap_or(x))?);
+        }
+        let (batch, channels, height, width) = x.size4()?;
+        let flat = [batch, channels, height * width];
+        let norm = kernels::GroupNorm { weight: &self.weight, bias: &self.bias, groups: self.groups, eps: self.eps };
+        let time = time.map(Tensor::f_contiguous).transpose()?;
+        let mut out = Tensor::f_empty(flat, (x.f_kind()?, x.device()))?;
+        kernels::group_norm(&x.f_view(flat)?, time.as_ref(), &norm, true, &mut out)?;
+        Ok(out.f_view([batch, channels, height, width])?)
+    }
 }
 
 /// Normalises the last dimension.
@@ -123,4 +143,42 @@ impl RmsNorm {
 pub fn layer_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
     let width = x.size().last().copied().unwrap_or_default();
     Ok(x.f_layer_norm::<&Tensor>([width], None, None, eps, true)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Kind, Tensor};
+
+    use super::{GroupNorm, large};
+    use crate::config::Activation;
+    use crate::weights::Weight;
+
+    /// Large and small, two pictures and one of them, and what lies channels-last and so goes to libtorch.
+    #[test]
+    fn activated_is_the_sum_normed_and_activated() {
+        let noise = |shape: &[i64]| torch_shim::Generator::new(9).unwrap().randn(shape).unwrap();
+        let (weight, bias) = (noise(&[40]), noise(&[40]));
+        let own = |x: &Tensor| Weight::own(x.shallow_clone());
+        let norm = GroupNorm { weight: own(&weight), bias: own(&bias), groups: 8, eps: 1e-5 };
+        for (side, activation) in [(61, Activation::Silu), (60, Activation::Gelu), (9, Activation::Silu)] {
+            let (x, time) = (noise(&[2, 40, side, side]), noise(&[2, 40]));
+            let ours = norm.activated(&x, Some(&time), activation).unwrap();
+            let double = |x: &Tensor| x.to_kind(Kind::Double);
+            let added = double(&x) + double(&time).unsqueeze(-1).unsqueeze(-1);
+            let expected = added.group_norm(8, Some(double(&weight)), Some(double(&bias)), 1e-5, false);
+            let expected = if activation == Activation::Silu { expected.silu() } else { expected.gelu("none") };
+            let off = (double(&ours) - expected).abs().max().double_value(&[]);
+            assert!(off < 3e-6 && ours.is_contiguous(), "{side}, {activation:?}: {off:e}");
+
+            // libtorch's own rounds some numbers otherwise, by where a picture begins.
+            if large(&x) && activation == Activation::Silu {
+                let second = |x: &Tensor| x.narrow(0, 1, 1);
+                let alone = norm.activated(&second(&x), Some(&second(&time)), activation).unwrap();
+                assert_eq!(alone, second(&ours));
+            }
+            let last = torch_shim::MemoryFormat::ChannelsLast.of(&x).unwrap();
+            let libtorch = activation.apply(norm.forward(&last).unwrap()).unwrap();
+            assert_eq!(norm.activated(&last, None, activation).unwrap(), libtorch);
+        }
+    }
 }

@@ -134,7 +134,7 @@ impl UNet {
         for block in &self.up {
             hidden = block.forward(hidden, &time, texts, &mut skips)?;
         }
-        let hidden = self.config.resnet.activation.apply(self.norm_out.forward(&hidden)?)?;
+        let hidden = self.norm_out.activated(&hidden, None, self.config.resnet.activation)?;
         self.conv_out.forward(&hidden)
     }
 
