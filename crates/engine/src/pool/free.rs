@@ -133,10 +133,14 @@ mod tests {
         let Some(before) = Resident::mark() else {
             return;
         };
-        drop(std::hint::black_box(vec![1_u8; 64 << 20]));
-        let grown = before.grown(Resident::now().unwrap());
-        // Other tests of this process take memory meanwhile; half is enough to see it.
-        assert!(grown > 32 << 20, "{grown}");
+        // Other tests of this process take memory meanwhile, so half is enough to see it; and they set the one mark of the
+        // process back, so it is tried again where they did between.
+        let shows = |_| {
+            let before = Resident::mark().unwrap();
+            drop(std::hint::black_box(vec![1_u8; 64 << 20]));
+            before.grown(Resident::now().unwrap()) > 32 << 20
+        };
+        assert!((0..50).any(shows), "64 MiB show in none of fifty peaks");
         let most = most_resident().unwrap();
         Resident::mark().unwrap();
         assert!(most_resident().unwrap() >= most && most >= before.own + (32 << 20), "a mark takes nothing away");
