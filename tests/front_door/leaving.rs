@@ -17,12 +17,18 @@ fn wish() -> Value {
 /// Asks for a picture over a connection that the test can close.
 pub async fn ask(easel: &Easel, wish: &Value) -> TcpStream {
     let body = wish.to_string();
+    begin(easel, &body, body.len()).await
+}
+
+/// Sends so many bytes of the body, and leaves it to the test to send the others.
+pub async fn begin(easel: &Easel, body: &str, sent: usize) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", easel.port())).await.unwrap();
     let head = format!(
         "POST /api/generate-image HTTP/1.1\r\nhost: 127.0.0.1:{}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
+         content-length: {}\r\n\r\n{}",
         easel.port(),
-        body.len()
+        body.len(),
+        &body[..sent]
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream

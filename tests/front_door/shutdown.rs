@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::easel::{Easel, client};
-use crate::leaving::ask;
+use crate::leaving::{ask, begin};
 use crate::upstreams::in_order;
 
 #[tokio::test]
@@ -93,19 +93,11 @@ async fn work_that_a_running_request_begins_after_the_signal_is_finished_too() {
     upstream.set(Behaviour::slow(Duration::from_millis(1200)));
     let mut easel = Easel::start(&in_order(&[&upstream], r#"timeout = "10s""#)).await;
     let body = json!({ "prompt": "a fox", "size": "64x48", "on_disconnect": "finish" }).to_string();
-    let (begin, rest) = body.split_at(10);
-    let mut client = TcpStream::connect(("127.0.0.1", easel.port())).await.unwrap();
-    let head = format!(
-        "POST /api/generate-image HTTP/1.1\r\nhost: 127.0.0.1:{}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{begin}",
-        easel.port(),
-        body.len()
-    );
-    client.write_all(head.as_bytes()).await.unwrap();
+    let mut client = begin(&easel, &body, 10).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     easel.terminate();
     tokio::time::sleep(Duration::from_millis(300)).await;
-    client.write_all(rest.as_bytes()).await.unwrap();
+    client.write_all(&body.as_bytes()[10..]).await.unwrap();
     assert!(upstream.settles(Duration::from_secs(5), |counts| counts.in_flight == 1).await, "{}", easel.log());
     drop(client);
     assert_eq!(easel.ended().await.code(), Some(0), "{}", easel.log());

@@ -24,7 +24,7 @@ from transformers import CLIPTextModel, T5Config, T5EncoderModel
 import t5_tokenizers
 import t5_vocabulary
 import vocabulary
-from pipelines import NEGATIVE, PROMPT, perturb, rewrite, text_encoder, tokenizer
+from pipelines import NEGATIVE, PROMPT, in_double, perturb, rewrite, text_encoder, tokenizer
 
 CLIP = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "hidden_act": "quick_gelu"}
 T5 = {"d_model": 16, "d_kv": 6, "d_ff": 28, "num_layers": 2, "num_heads": 3, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
@@ -70,6 +70,7 @@ class FluxVariation:
     seed: int = 0
     dtype: torch.dtype = torch.float16
     spiece: bool = False  # `spiece.model` in place of T5's `tokenizer.json`
+    double: bool = False  # have the VAE compute in double precision too
     old_t5_files: bool = False  # the token table under its second name, and what follows from `feed_forward_proj` not spelled out
 
 
@@ -180,9 +181,9 @@ def pictures(pipeline: FluxPipeline, v: FluxVariation, run: FluxRun) -> dict[str
 
 
 @torch.no_grad()
-def modules(pipeline: FluxPipeline, run: FluxRun) -> dict[str, torch.Tensor]:
+def modules(pipeline: FluxPipeline, v: FluxVariation) -> dict[str, torch.Tensor]:
     """What each network makes by itself of known inputs."""
-    dump = {}
+    dump, run = {}, v.runs[0]
     for name, text in (("prompt", run.prompt), ("negative", run.negative or "")):
         dump[f"{name}.ids.1"] = pipeline.tokenizer(text, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
         dump[f"{name}.ids.2"] = pipeline.tokenizer_2(text, padding="max_length", max_length=run.tokens, truncation=True, return_tensors="pt").input_ids
@@ -203,9 +204,13 @@ def modules(pipeline: FluxPipeline, run: FluxRun) -> dict[str, torch.Tensor]:
         dump[f"transformer.{time}"] = pipeline.transformer(
             hidden_states=packed, timestep=torch.tensor([time]), guidance=guidance, pooled_projections=dump["prompt.pooled"],
             encoder_hidden_states=dump["prompt.embeds"], txt_ids=text_ids, img_ids=ids).sample
-    config = pipeline.vae.config
-    dump["vae"] = pipeline.vae.decode(noise / config.scaling_factor + config.shift_factor).sample
-    return dump
+    vae = pipeline.vae
+
+    def decoded(dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        return {"vae": vae.decode(noise.to(dtype) / vae.config.scaling_factor + vae.config.shift_factor).sample}
+
+    dump |= decoded(torch.float32)
+    return dump | (in_double((vae,), lambda: decoded(torch.float64)) if v.double else {})
 
 
 def write(v: FluxVariation, root: Path) -> int:
@@ -214,7 +219,7 @@ def write(v: FluxVariation, root: Path) -> int:
     with tempfile.TemporaryDirectory() as work:
         pipeline = build(v, Path(work))
         store(v, pipeline, folder / "model")
-        expected = modules(pipeline, v.runs[0])
+        expected = modules(pipeline, v)
         for run in v.runs:
             expected |= {f"{run.name}.{key}": tensor for key, tensor in pictures(pipeline, v, run).items()}
     if not all(t.isfinite().all() for t in expected.values()):

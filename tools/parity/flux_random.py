@@ -76,5 +76,17 @@ def draw(name: str, _: int, seed: int) -> FluxVariation:
                          dtype=r.choice([torch.float32, torch.float16, torch.bfloat16]), spiece=r.random() < 0.3, old_t5_files=r.random() < 0.3)
 
 
+def large(name: str, seed: int) -> FluxVariation:
+    """Pictures of 256 pixels and more, of which the engine computes attention and the VAE otherwise."""
+    r = random.Random(seed)
+    axes = r.choice([(8, 12, 12), (16, 24, 24), (4, 6, 6)])
+    network = transformer(r) | {"axes_dims_rope": axes, "attention_head_dim": sum(axes), "num_layers": 1, "num_single_layers": 1}
+    codec = vae(r) | {"block_out_channels": [80, 48], "norm_num_groups": 16, "layers_per_block": 1}
+    made = run(r, "run0", "text", network["guidance_embeds"], 2)
+    made.width, made.height, made.steps, made.seeds, made.image = 16 * r.randint(16, 18), 16 * r.randint(16, 18), 2, [seed], True
+    return FluxVariation(name, [made], clip=text(r, False), t5=t5(r), transformer=network, vae=codec, scheduler=scheduler(r), seed=seed,
+                         dtype=r.choice([torch.float32, torch.bfloat16]), double=True)
+
+
 if __name__ == "__main__":
-    main(__doc__, draw, flux.write)
+    main(__doc__, draw, flux.write, large)

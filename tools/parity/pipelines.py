@@ -92,6 +92,7 @@ class Variation:
     shards: bool = False
     encoder: bool = False  # keep the VAE's encoder, which only what begins from a picture needs
     tile: int | None = None  # decode and encode in tiles of this side too, of the pictures' sizes
+    double: bool = False  # have the UNet and the VAE compute in double precision too
 
 
 def tokenizer(folder: Path, pad: str) -> CLIPTokenizer:
@@ -288,22 +289,43 @@ def modules(pipeline: DiffusionPipeline, v: Variation, folder: Path) -> dict[str
     shape = (1, config.in_channels, run.height // factor, run.width // factor)
     latents = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(run.seed))
     dump["noise"] = latents
-    added = None
     if v.family == "sdxl":
         sizes = [run.height, run.width, 0, 0] + ([6.0] if v.refiner else [run.height, run.width])
         dump["time_ids"] = torch.tensor([sizes], dtype=torch.float32)
-        added = {"text_embeds": dump["prompt.pooled"], "time_ids": dump["time_ids"]}
     if config.time_cond_proj_dim is not None:
         dump["unet.cond"] = pipeline.get_guidance_scale_embedding(torch.tensor([run.guidance - 1]), embedding_dim=config.time_cond_proj_dim)
+    out = networks(pipeline, v, folder, dump, torch.float32)
+    if v.double:
+        dump |= in_double((pipeline.unet, pipeline.vae), lambda: networks(pipeline, v, folder, dump | out, torch.float64))
+    return dump | out
+
+
+def in_double(modules: tuple[torch.nn.Module, ...], compute) -> dict[str, torch.Tensor]:
+    """What `compute` gives when these compute in double precision, each as `.double`."""
+    for module in modules:
+        module.double()
+    exact = compute()
+    for module in modules:
+        module.float()
+    return {f"{name}.double": tensor.float() for name, tensor in exact.items()}
+
+
+@torch.no_grad()
+def networks(pipeline: DiffusionPipeline, v: Variation, folder: Path, known: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """What the UNet and both halves of the VAE, which compute in `dtype`, make of what is known."""
+    def told(name: str) -> torch.Tensor | None:
+        return known[name].to(dtype) if name in known else None
+
+    dump, latents, vae, factor = {}, told("noise"), pipeline.vae, pipeline.vae_scale_factor
+    added = {"text_embeds": told("prompt.pooled"), "time_ids": told("time_ids")} if v.family == "sdxl" else None
     for t in (500.0, 961.25):
-        out = pipeline.unet(latents, torch.tensor(t), encoder_hidden_states=dump["prompt.embeds"], added_cond_kwargs=added,
-                            timestep_cond=dump.get("unet.cond")).sample
+        out = pipeline.unet(latents, torch.tensor(t, dtype=dtype), encoder_hidden_states=told("prompt.embeds"), added_cond_kwargs=added,
+                            timestep_cond=told("unet.cond")).sample
         dump[f"unet.{t}"] = out
-    vae = pipeline.vae
     latents = latents[:, :vae.config.latent_channels] / vae.config.scaling_factor
     dump["vae"] = vae.decode(latents).sample
     for name in v.pictures:
-        pixels = pictures.to_tensor(Image.open(folder / f"{name}.png"))[None].permute(0, 3, 1, 2) / 255.0 * 2.0 - 1.0
+        pixels = pictures.to_tensor(Image.open(folder / f"{name}.png"))[None].permute(0, 3, 1, 2).to(dtype) / 255.0 * 2.0 - 1.0
         pixels = pixels[..., :pixels.shape[-2] // factor * factor, :pixels.shape[-1] // factor * factor]
         encoded = vae.encode(pixels).latent_dist
         dump |= {f"{name}.mean": encoded.mean, f"{name}.logvar": encoded.logvar}
@@ -311,7 +333,8 @@ def modules(pipeline: DiffusionPipeline, v: Variation, folder: Path) -> dict[str
             vae.enable_tiling()
             vae.tile_sample_min_size, vae.tile_latent_min_size = v.tile, v.tile // factor
             dump[f"{name}.tiled.mean"] = vae.encode(pixels).latent_dist.mean
-            dump[f"{name}.tiled"] = vae.decode(encoded.mean.contiguous()).sample
+            mean = encoded.mean if f"{name}.mean" not in known else told(f"{name}.mean")
+            dump[f"{name}.tiled"] = vae.decode(mean.contiguous()).sample
             vae.disable_tiling()
     return dump
 

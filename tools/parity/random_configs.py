@@ -149,18 +149,45 @@ def draw(name: str, i: int, seed: int) -> Variation:
                      tile=factor * 4 * r.randint(1, 2))
 
 
-def main(description: str, draw, write) -> None:
-    """The command of a script whose `draw(name, i, seed)` describes config `i`, and whose `write(variation, folder)` makes it."""
+def large(name: str, seed: int) -> Variation:
+    """Few layers, but wide ones over pictures of 256 pixels and more: what the engine computes otherwise for large pictures."""
+    r = random.Random(seed)
+    first, second, network, codec = text(r, False), text(r, True), unet(r), vae(r)
+    widths, family = r.choice([(256, 320), (128, 256), (64, 256, 320)]), r.choice(["sd", "sdxl"])
+    attends = [r.random() < 0.7 for _ in widths[1:]] + [True]
+    network = {
+        "block_out_channels": widths, "norm_num_groups": r.choice([8, 32]), "layers_per_block": 1, "attention_head_dim": r.choice([2, 4, 8]),
+        "down_block_types": tuple(("CrossAttn" if a else "") + "DownBlock2D" for a in attends),
+        "up_block_types": tuple(("CrossAttn" if a else "") + "UpBlock2D" for a in reversed(attends)),
+        "transformer_layers_per_block": 1, "use_linear_projection": r.random() < 0.5, "addition_time_embed_dim": 2 * r.randint(1, 12)}
+    codec = {"block_out_channels": r.choice([[64, 96, 64], [80, 32, 48]]), "norm_num_groups": r.choice([2, 4, 8]), "layers_per_block": 1,
+             "scaling_factor": r.choice([0.13025, 0.18215])}
+    if family == "sd":
+        network.pop("addition_time_embed_dim")
+        codec["scaling_factor"] = 0.18215
+    made = run(r, "run0", 4, ["text", "image"], {"large": (300, 260)})
+    made.width, made.height, made.steps = 8 * r.randint(32, 40), 8 * r.randint(32, 40), 3
+    if made.work != "text":
+        made.strength = 0.7
+    return Variation(name, [made], family=family, text=first, text_2=second, unet=network, vae=codec, pictures={"large": (300, 260)},
+                     scheduler=scheduler(r), seed=seed, dtype=r.choice([torch.float32, torch.float16]), encoder=True, tile=32, double=True)
+
+
+def main(description: str, draw, write, large=None) -> None:
+    """The command of a script whose `draw(name, i, seed)` describes config `i`, and whose `write(variation, folder)` makes it;
+    `large(name, seed)` describes one of those with large pictures."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder that gets one fixture for each config")
     parser.add_argument("--count", type=int, default=10, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="config i is drawn from seed + i (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--large", action="store_true", help="large pictures")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     for i in range(arguments.seed, arguments.seed + arguments.count):
         for attempt in range(100):
-            variation = draw(f"seed-{i}", i, i + 1_000_003 * attempt)
+            name, seed = f"seed-{i}", i + 1_000_003 * attempt
+            variation = large(name, seed) if arguments.large else draw(name, i, seed)
             try:
                 write(variation, arguments.out)
             except (ValueError, RuntimeError, TypeError, NotImplementedError, IndexError, AttributeError) as error:
@@ -175,4 +202,4 @@ def main(description: str, draw, write) -> None:
 
 
 if __name__ == "__main__":
-    main(__doc__, draw, pipelines.write)
+    main(__doc__, draw, pipelines.write, large)

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::source::{Dtype, ModelSource};
+use crate::source::{Dtype, ModelSource, PipelineKind};
 
 /// Pictures from one model: from a text, from a picture, or in place of a part of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,6 +137,32 @@ impl Options {
     /// Whether nothing is asked for.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The first option that is asked for and that this pipeline does not have.
+    pub fn foreign_to(&self, pipeline: PipelineKind) -> Option<&'static str> {
+        let Self {
+            clip_skip,
+            guidance_rescale,
+            true_cfg_scale,
+            max_sequence_length,
+            long_prompts,
+            prompt_weights,
+            strict_loras: _,
+            preview_every: _,
+        } = self;
+        let foreign: &[(&'static str, bool)] = match pipeline {
+            PipelineKind::Sdxl | PipelineKind::Sd => {
+                &[("true_cfg_scale", true_cfg_scale.is_some()), ("max_sequence_length", max_sequence_length.is_some())]
+            }
+            PipelineKind::Flux => &[
+                ("clip_skip", clip_skip.is_some()),
+                ("guidance_rescale", *guidance_rescale != 0.0),
+                ("long_prompts", *long_prompts),
+                ("prompt_weights", *prompt_weights),
+            ],
+        };
+        foreign.iter().find_map(|(option, asked)| asked.then_some(*option))
     }
 }
 

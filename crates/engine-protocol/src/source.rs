@@ -41,6 +41,16 @@ pub enum PipelineKind {
     Flux,
 }
 
+impl std::fmt::Display for PipelineKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sdxl => "sdxl",
+            Self::Sd => "sd",
+            Self::Flux => "flux",
+        })
+    }
+}
+
 /// The number type that the networks compute in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -39,6 +39,7 @@ fn what_a_pipeline_does_not_do_is_refused_by_name() {
         ("strength", Request { strength: Some(0.5), ..text() }),
         ("guidance_rescale", with(Options { guidance_rescale: 1.5, ..Options::default() })),
         ("clip_skip", with(Options { clip_skip: Some(9), ..Options::default() })),
+        ("true_cfg_scale", with(Options { true_cfg_scale: Some(2.0), ..Options::default() })),
         ("preview_every", with(Options { preview_every: Some(0), ..Options::default() })),
         ("strength", Request { strength: Some(0.01), ..request(&fixture, "image-whole") }),
         (

@@ -1,7 +1,7 @@
 //! The engine against diffusers on configs that nobody chose (`tools/parity/random_configs.py`, `flux_random.py`). It needs a
 //! Python with diffusers, which is named by `EASEL_PARITY_PYTHON`; without one it says that it was not run.
-//! `EASEL_PARITY_COUNT` configs (10, and 5 of FLUX; or 200 and 80 where `EASEL_TEST_LEVEL` is `long`) are drawn from
-//! `EASEL_PARITY_SEED` (0) on.
+//! `EASEL_PARITY_COUNT` configs (10, 5 of FLUX and 2 with large pictures of each; or 200, 80 and 8 where `EASEL_TEST_LEVEL` is
+//! `long`) are drawn from `EASEL_PARITY_SEED` (0) on.
 
 #![expect(
     clippy::disallowed_methods,
@@ -24,16 +24,29 @@ use parity_report::Report;
 /// The pipelines of SD and SDXL.
 #[test]
 fn random_configs() {
-    compare("random_configs.py", ["10", "200"], |folder| parity_support::Fixture::read(folder).check_all());
+    compare("random_configs.py", &[], ["10", "200"], |folder| parity_support::Fixture::read(folder).check_all());
+}
+
+/// Where the kernels for large pictures come in.
+#[test]
+fn large_pictures() {
+    let large = &["--large", "--threads", "2"];
+    compare("random_configs.py", large, ["2", "8"], |folder| parity_support::Fixture::read(folder).check_all());
+}
+
+#[test]
+fn large_flux() {
+    let large = &["--large", "--threads", "2"];
+    compare("flux_random.py", large, ["2", "8"], |folder| flux_support::Fixture::read(folder).check_all());
 }
 
 #[test]
 fn random_flux() {
-    compare("flux_random.py", ["5", "80"], |folder| flux_support::Fixture::read(folder).check_all());
+    compare("flux_random.py", &[], ["5", "80"], |folder| flux_support::Fixture::read(folder).check_all());
 }
 
 /// Has a script draw so many, or so many at the level `long`, and compares each.
-fn compare(script: &str, [short, long]: [&str; 2], check: fn(&Path) -> Vec<Report>) {
+fn compare(script: &str, more: &[&str], [short, long]: [&str; 2], check: fn(&Path) -> Vec<Report>) {
     let Some(python) = env::var("EASEL_PARITY_PYTHON").ok().filter(|python| !python.is_empty()) else {
         println!("report: not run: parity by {script} (EASEL_PARITY_PYTHON names no Python with diffusers)");
         return;
@@ -47,6 +60,7 @@ fn compare(script: &str, [short, long]: [&str; 2], check: fn(&Path) -> Vec<Repor
         .arg("--out")
         .arg(out.path())
         .args(["--count", &count, "--seed", &seed])
+        .args(more)
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -62,6 +76,6 @@ fn compare(script: &str, [short, long]: [&str; 2], check: fn(&Path) -> Vec<Repor
             whole.wrong.extend(report.wrong.iter().map(|line| format!("{name}: {line}")));
         }
     }
-    println!("report: parity on {count} configs of {script}, from seed {seed}");
+    println!("report: parity on {count} configs of {}, from seed {seed}", [&[script], more].concat().join(" "));
     whole.finish(script);
 }

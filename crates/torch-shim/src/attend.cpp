@@ -84,14 +84,15 @@ EASEL_WIDE inline __attribute__((always_inline)) void score(
   }
 }
 
-// Scales `kRows` columns of what was gathered, (kRows, kQueries), and adds the values of `count` keys by their weights.
+// Scales `kRows` columns of what was gathered, (kRows, kQueries), and adds the values of `count` keys by their weights. These
+// are summed up by themselves first: in a sum of many thousand, each would be rounded to the places of all before.
 template <int kRows>
 EASEL_WIDE inline __attribute__((always_inline)) void gather(
     const float* weights, const float* values, int64_t count, int64_t width, const __m512* factors, float* gathered) {
   __m512 sums[kRows][kVectors];
   for (int row = 0; row < kRows; ++row) {
     for (int vector = 0; vector < kVectors; ++vector) {
-      sums[row][vector] = _mm512_mul_ps(_mm512_load_ps(gathered + row * kQueries + vector * kLanes), factors[vector]);
+      sums[row][vector] = _mm512_setzero_ps();
     }
   }
   for (int64_t key = 0; key < count; ++key) {
@@ -108,7 +109,8 @@ EASEL_WIDE inline __attribute__((always_inline)) void gather(
   }
   for (int row = 0; row < kRows; ++row) {
     for (int vector = 0; vector < kVectors; ++vector) {
-      _mm512_store_ps(gathered + row * kQueries + vector * kLanes, sums[row][vector]);
+      float* place = gathered + row * kQueries + vector * kLanes;
+      _mm512_store_ps(place, _mm512_fmadd_ps(_mm512_load_ps(place), factors[vector], sums[row][vector]));
     }
   }
 }
@@ -148,18 +150,22 @@ EASEL_WIDE void attend_piece(
       score<1>(queries, key + row * width, width, scores + row * kQueries, largest);
     }
     __m512 factors[kVectors];
+    __m512 weights[kVectors];
     for (int vector = 0; vector < kVectors; ++vector) {
       factors[vector] = power_of_two(_mm512_sub_ps(most[vector], largest[vector]));
-      total[vector] = _mm512_mul_ps(total[vector], factors[vector]);
+      weights[vector] = _mm512_setzero_ps();
       most[vector] = largest[vector];
     }
     for (row = 0; row < here; ++row) {
       for (int vector = 0; vector < kVectors; ++vector) {
         float* place = scores + row * kQueries + vector * kLanes;
         const __m512 weight = power_of_two(_mm512_sub_ps(_mm512_load_ps(place), most[vector]));
-        total[vector] = _mm512_add_ps(total[vector], weight);
+        weights[vector] = _mm512_add_ps(weights[vector], weight);
         _mm512_store_ps(place, weight);
       }
+    }
+    for (int vector = 0; vector < kVectors; ++vector) {
+      total[vector] = _mm512_fmadd_ps(total[vector], factors[vector], weights[vector]);
     }
     const float* value = values + first * width;
     int64_t column = 0;

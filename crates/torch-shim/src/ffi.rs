@@ -45,6 +45,20 @@ unsafe extern "C" {
         silu: bool,
         out: *const C_tensor,
     ) -> *mut c_char;
+    pub(crate) fn easel_shim_group_norm_terms(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        groups: i64,
+        eps: f64,
+        terms: *const C_tensor,
+    ) -> *mut c_char;
+    pub(crate) fn easel_shim_group_normed(
+        x: *const C_tensor,
+        terms: *const C_tensor,
+        silu: bool,
+        out: *const C_tensor,
+    ) -> *mut c_char;
     pub(crate) fn easel_shim_gated_gelu(x: *const C_tensor, out: *const C_tensor) -> *mut c_char;
     pub(crate) fn easel_shim_can_attend() -> bool;
     pub(crate) fn easel_shim_attend(

@@ -56,6 +56,23 @@ pub fn group_norm(x: &Tensor, time: Option<&Tensor>, norm: &GroupNorm<'_>, silu:
     unsafe { ffi::read(ffi::easel_shim_group_norm(x.as_ptr(), time, weight, bias, groups, eps, silu, out)) }
 }
 
+/// What the channels of `x`, `(batch, channels, pixels)`, go through to be normed, written to `terms`, `(batch, channels,
+/// 3)`, for [`group_normed`]. All lie whole in memory.
+pub fn group_norm_terms(x: &Tensor, norm: &GroupNorm<'_>, terms: &mut Tensor) -> Result<()> {
+    let GroupNorm { weight, bias, groups, eps } = *norm;
+    let (weight, bias, terms) = (weight.as_ptr(), bias.as_ptr(), terms.as_ptr());
+    // SAFETY: all are alive for the call; the shim checks types, shapes and that each lies whole in memory. `terms` is
+    // borrowed alone.
+    unsafe { ffi::read(ffi::easel_shim_group_norm_terms(x.as_ptr(), weight, bias, groups, eps, terms)) }
+}
+
+/// [`group_norm`] of some of the pixels, with the terms of all: `(batch, channels, pixels)`, those of a channel side by
+/// side, to `out`, of the same shape and whole in memory.
+pub fn group_normed(x: &Tensor, terms: &Tensor, silu: bool, out: &mut Tensor) -> Result<()> {
+    // SAFETY: all are alive for the call; the shim checks types, shapes and strides. `out` is borrowed alone.
+    unsafe { ffi::read(ffi::easel_shim_group_normed(x.as_ptr(), terms.as_ptr(), silu, out.as_ptr())) }
+}
+
 /// Rows `(rows, 2·width)` to `out`, `(rows, width)`: the first half times the exact gelu of the second. Both lie whole in
 /// memory.
 pub fn gated_gelu(x: &Tensor, out: &mut Tensor) -> Result<()> {
@@ -83,7 +100,8 @@ mod tests {
     use tch::{Device, Kind, Tensor};
 
     use super::{
-        GroupNorm, attend, can_attend, gated_gelu, gelu_tanh, gelu_tanh_in_place, group_norm, norm_turn, takes,
+        GroupNorm, attend, can_attend, gated_gelu, gelu_tanh, gelu_tanh_in_place, group_norm, group_norm_terms,
+        group_normed, norm_turn, takes,
     };
 
     fn is_untouched(x: &Tensor) -> bool {
@@ -165,15 +183,30 @@ mod tests {
                 let added = time.map_or_else(|| double(&x), |time| double(&x) + double(time).unsqueeze(-1));
                 let normed = added.group_norm(groups, Some(double(&weight)), Some(double(&bias)), 1e-5, false);
                 let expected = if silu { normed.silu() } else { normed };
-                // The product and the shift are as large as what they take away.
                 let found = difference(&out, &expected);
-                assert!(found < 5e-5, "{groups} groups of {channels}, {silu}: {found}");
+                assert!(found < 5e-6, "{groups} groups of {channels}, {silu}: {found}");
                 // What a picture becomes does not depend on its neighbours.
                 let mut alone = x.narrow(0, 0, 1).zeros_like();
                 let time = time.map(|time| time.narrow(0, 0, 1));
                 group_norm(&x.narrow(0, 0, 1), time.as_ref(), &norm, silu, &mut alone).unwrap();
                 assert_eq!(alone, out.narrow(0, 0, 1));
             }
+            // In two parts, with the sums of the whole.
+            let mut terms = Tensor::zeros([batch, channels, 3], float);
+            group_norm_terms(&x, &norm, &mut terms).unwrap();
+            for silu in [false, true] {
+                let mut whole = x.zeros_like();
+                group_norm(&x, None, &norm, silu, &mut whole).unwrap();
+                for (first, count) in [(0, pixels / 3), (pixels / 3, pixels - pixels / 3)] {
+                    let mut out = Tensor::zeros([batch, channels, count], float);
+                    group_normed(&x.narrow(-1, first, count), &terms, silu, &mut out).unwrap();
+                    let found = difference(&out, &whole.narrow(-1, first, count));
+                    assert!(found < 5e-6, "{silu}: {found}");
+                }
+            }
+            let said = |result: crate::Result<()>| result.unwrap_err().to_string();
+            assert!(said(group_norm_terms(&x, &norm, &mut x.zeros_like())).contains("three of each channel"));
+            assert!(said(group_normed(&x, &x, true, &mut x.zeros_like())).contains("three of each channel"));
             let refused =
                 group_norm(&x.transpose(1, 2).contiguous().transpose(1, 2), None, &norm, true, &mut x.zeros_like());
             assert!(channels == 1 || pixels == 1 || refused.unwrap_err().to_string().contains("whole in memory"));

@@ -1,14 +1,14 @@
 //! Large pictures strip by strip: what a convolution holds beside its input and output, as both in an order of its own, it
 //! then holds for a strip only; every number is the one that it is for the whole. A norm before it is computed for the strip
-//! too, with the sums of the whole picture: its products are rounded once more than libtorch's.
+//! too, with the sums of the whole picture.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::Result;
 use crate::config::Activation;
-use crate::nn::GroupNorm;
+use crate::nn::{GroupNorm, ReadyNorm};
 
-/// Strips of a picture, and parts of its groups. The rows at the borders of strips are computed twice.
+/// Strips of a picture. The rows at the borders of strips are computed twice.
 const STRIPS: i64 = 8;
 
 /// Numbers of the larger one of input and output from which on it is worth it.
@@ -38,7 +38,7 @@ impl Normed<'_> {
         let Some(ready) = self.ready(x)? else {
             return in_strips(&self.activation.apply(self.norm.forward(x)?)?, 1, convolve);
         };
-        by_rows(x, 1, rows(x)?, &|strip| convolve(&ready.of(strip)?))
+        by_rows(x, 1, rows(x)?, &|strip| convolve(&ready.of(strip, self.activation)?))
     }
 
     /// The same for a convolution that keeps channels, of which `join` makes the rows of the result with the same rows of
@@ -66,7 +66,8 @@ impl Normed<'_> {
             if let Some(above) = &above {
                 strip = Tensor::f_cat(&[above, &strip], 2)?;
             }
-            let made = convolve(&ready.of(&strip)?)?.f_narrow(2, i64::from(above.is_some()), end - start)?;
+            let made =
+                convolve(&ready.of(&strip, self.activation)?)?.f_narrow(2, i64::from(above.is_some()), end - start)?;
             above = Some(x.f_narrow(2, end - 1, 1)?.copy());
             let joined = join(&input.f_narrow(2, start, end - start)?, &made)?;
             x.f_narrow(2, start, end - start)?.f_copy_(&joined)?;
@@ -76,25 +77,8 @@ impl Normed<'_> {
     }
 
     /// What it comes to for a picture that is worth it. Half precision would round the sums.
-    fn ready(self, x: &Tensor) -> Result<Option<Ready>> {
-        if !is_large(x, 1) || x.f_kind()? != Kind::Float {
-            return Ok(None);
-        }
-        let (scale, shift) = self.norm.scale_and_shift(x, STRIPS)?;
-        Ok(Some(Ready { scale, shift, activation: self.activation }))
-    }
-}
-
-/// A norm whose sums are known.
-struct Ready {
-    scale: Tensor,
-    shift: Tensor,
-    activation: Activation,
-}
-
-impl Ready {
-    fn of(&self, strip: &Tensor) -> Result<Tensor> {
-        self.activation.apply(strip.f_mul(&self.scale)?.f_add_(&self.shift)?)
+    fn ready(self, x: &Tensor) -> Result<Option<ReadyNorm>> {
+        if is_large(x, 1) { self.norm.ready(x) } else { Ok(None) }
     }
 }
 

@@ -75,16 +75,16 @@ mod tests {
 
     use super::{Mask, attend, is_ours, split_heads};
 
-    /// Many tokens and few, and what our own kernel does not take: other strides, and wide heads.
+    /// Many tokens and few, sums of many keys, and what our own kernel does not take: other strides, and wide heads.
     #[test]
     fn large_attention_is_attention() {
         let noise = |tokens: i64| torch_shim::Generator::new(4).unwrap().randn(&[2, tokens, 360]).unwrap();
         let ours_here = torch_shim::kernels::can_attend();
         for (tokens, count, heads, ours) in
-            [(400, 390, 9, true), (2000, 77, 3, true), (40, 40, 3, false), (400, 400, 1, false)]
+            [(400, 390, 9, true), (2000, 77, 3, true), (48, 20_000, 20, true), (40, 40, 3, false), (400, 400, 1, false)]
         {
             let [query, key, value] =
-                [noise(tokens), noise(count), noise(count).flip([1])].map(|x| split_heads(&x, heads).unwrap());
+                [noise(tokens), noise(count), noise(count).flip([1]) + 1.0].map(|x| split_heads(&x, heads).unwrap());
             assert_eq!(is_ours(&query, &key, &value).unwrap(), ours && ours_here, "{tokens}×{count}");
             let turned = query.transpose(2, 3).contiguous().transpose(2, 3);
             assert!(!is_ours(&turned, &key, &value).unwrap());

@@ -16,7 +16,7 @@ use tch::Tensor;
 pub use activation::{gated_gelu, gelu_tanh_into};
 pub use conv::{Conv2d, Pixels, copied_bytes, upsample_nearest};
 pub use linear::{Embedding, Linear};
-pub use norm::{GroupNorm, LayerNorm, RmsNorm, layer_norm};
+pub use norm::{GroupNorm, LayerNorm, ReadyNorm, RmsNorm, layer_norm};
 pub use sinusoid::Sinusoid;
 pub use stacked::StackedLinear;
 

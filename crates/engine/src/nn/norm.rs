@@ -34,32 +34,20 @@ impl GroupNorm {
         Self { weight: Weight::own(weight), bias: Weight::own(bias), groups, eps }
     }
 
-    /// What [`forward`](Self::forward) multiplies a picture by, and then adds: both `(1, channels, 1, 1)`, for
-    /// `(1, channels, h, w)` in single precision. The groups are looked at in so many parts, so that little is held at once.
-    pub fn scale_and_shift(&self, x: &Tensor, parts: i64) -> Result<(Tensor, Tensor)> {
-        let (_, channels, height, width) = x.size4()?;
-        let channels = channels / self.groups;
-        let (mut means, mut deviations) = (Vec::new(), Vec::new());
-        let at_once = (self.groups / parts).max(1);
-        let mut first = 0;
-        while first < self.groups {
-            let groups = at_once.min(self.groups - first);
-            let count = groups * channels;
-            let part = x.f_narrow(1, first * channels, count)?;
-            // libtorch's own sums, so that they are those of the whole. It has no way not to make the picture too.
-            let (_, mean, deviation) =
-                part.f_native_group_norm::<&Tensor>(None, None, 1, count, height * width, groups, self.eps)?;
-            means.push(mean);
-            deviations.push(deviation);
-            first += groups;
+    /// The norm with the sums of `x`, `(batch, channels, h, w)`, for parts of it. Nothing where numbers are not in single
+    /// precision on the CPU.
+    pub fn ready(&self, x: &Tensor) -> Result<Option<ReadyNorm>> {
+        if ![x, &self.weight, &self.bias].into_iter().all(kernels::takes) {
+            return Ok(None);
         }
-        let [mean, deviation] = [means, deviations].map(|of_groups| {
-            let of_groups = Tensor::f_cat(&of_groups, 1)?.f_view([self.groups, 1])?;
-            Ok::<_, Error>(of_groups.f_expand([self.groups, channels], false)?.f_reshape([-1])?)
-        });
-        let scale = self.weight.f_mul(&deviation?)?;
-        let shift = self.bias.f_sub(&scale.f_mul(&mean?)?)?;
-        Ok((scale.f_view([1, -1, 1, 1])?, shift.f_view([1, -1, 1, 1])?))
+        let (batch, channels, height, width) = x.size4()?;
+        let mut terms = x.f_new_empty([batch, channels, 3], (x.f_kind()?, x.device()))?;
+        kernels::group_norm_terms(&x.f_view([batch, channels, height * width])?, &self.kernel(), &mut terms)?;
+        Ok(Some(ReadyNorm { terms }))
+    }
+
+    fn kernel(&self) -> kernels::GroupNorm<'_> {
+        kernels::GroupNorm { weight: &self.weight, bias: &self.bias, groups: self.groups, eps: self.eps }
     }
 
     /// `(batch, channels, …)` to the same.
@@ -77,11 +65,28 @@ impl GroupNorm {
         }
         let (batch, channels, height, width) = x.size4()?;
         let flat = [batch, channels, height * width];
-        let norm = kernels::GroupNorm { weight: &self.weight, bias: &self.bias, groups: self.groups, eps: self.eps };
         let time = time.map(Tensor::f_contiguous).transpose()?;
         let mut out = Tensor::f_empty(flat, (x.f_kind()?, x.device()))?;
-        kernels::group_norm(&x.f_view(flat)?, time.as_ref(), &norm, true, &mut out)?;
+        kernels::group_norm(&x.f_view(flat)?, time.as_ref(), &self.kernel(), true, &mut out)?;
         Ok(out.f_view([batch, channels, height, width])?)
+    }
+}
+
+/// A [`GroupNorm`] that has seen the whole picture.
+#[derive(Debug)]
+pub struct ReadyNorm {
+    terms: Tensor,
+}
+
+impl ReadyNorm {
+    /// Some rows of the picture, `(batch, channels, rows, w)`, normed as the whole would be, and activated.
+    pub fn of(&self, rows: &Tensor, activation: Activation) -> Result<Tensor> {
+        let (batch, channels, height, width) = rows.size4()?;
+        let mut out = rows.f_new_empty([batch, channels, height * width], (rows.f_kind()?, rows.device()))?;
+        let is_silu = activation == Activation::Silu;
+        kernels::group_normed(&rows.f_view([batch, channels, height * width])?, &self.terms, is_silu, &mut out)?;
+        let out = out.f_view([batch, channels, height, width])?;
+        if is_silu { Ok(out) } else { activation.apply(out) }
     }
 }
 

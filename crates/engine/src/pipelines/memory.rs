@@ -79,7 +79,7 @@ pub fn flux_times(config: &FluxConfig, (steps, texts): (u32, usize), kind: Kind)
     bytes(rows.saturating_mul(config.width()).saturating_mul(times), kind)
 }
 
-/// What decoding a picture takes, whole and in tiles.
+/// What decoding takes, whole and in tiles, one picture after the other.
 pub fn decode(vae: &VaeConfig, (width, height): (u32, u32), device: Device, kind: Kind) -> (Working, Working) {
     let whole = vae_pixels(vae, u64::from(width) * u64::from(height), device, kind);
     let (width, height) = (u64::from(width), u64::from(height));
@@ -88,14 +88,18 @@ pub fn decode(vae: &VaeConfig, (width, height): (u32, u32), device: Device, kind
     // The picture is put together from its tiles beside them.
     let picture = (width * height).saturating_mul(3 * 2).saturating_mul(kind.elt_size_in_bytes() as u64);
     let tiled = vae_pixels(vae, tile, device, kind).saturating_add(picture);
-    (Working::each(whole), Working::each(tiled.min(whole)))
+    let once = |fixed| Working { fixed, each: 0 };
+    (once(whole), once(tiled.min(whole)))
 }
 
 /// What encoding a picture takes, whole and in tiles: half of what decoding does, and on a CPU as much, as convolutions
 /// that halve the picture are not cut into strips.
 pub fn encode(vae: &VaeConfig, size: (u32, u32), device: Device, kind: Kind) -> (Working, Working) {
     let (whole, tiled) = decode(vae, size, device, kind);
-    let part = |working: Working| Working::each(if device == Device::Cpu { working.each } else { working.each / 2 });
+    let part = |working: Working| Working {
+        fixed: if device == Device::Cpu { working.fixed } else { working.fixed / 2 },
+        each: 0,
+    };
     (part(whole), part(tiled))
 }
 

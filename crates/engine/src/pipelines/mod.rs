@@ -8,6 +8,7 @@ mod guidance;
 mod latent;
 mod memory;
 mod noise;
+mod phases;
 mod pixels;
 mod preview;
 mod sampler;

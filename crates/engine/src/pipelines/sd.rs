@@ -1,7 +1,7 @@
 //! Stable Diffusion 1 and 2 (Rombach et al. 2022): `StableDiffusionPipeline` of diffusers with its siblings for pictures and
 //! parts of them. The safety checker that comes with many of these models is not run.
 
-use easel_engine_protocol::Dtype;
+use easel_engine_protocol::{Dtype, PipelineKind};
 use serde_json::Value;
 use tch::Device;
 
@@ -15,6 +15,7 @@ use crate::pool::Pool;
 use crate::{Error, Result};
 
 const RECIPE: Recipe = Recipe {
+    pipeline: PipelineKind::Sd,
     classes: &["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"],
     encoders: &[("text_encoder", "tokenizer", false)],
     // Their VAE does not overflow; their configs often say nothing, which diffusers reads as that it did.

@@ -1,7 +1,7 @@
 //! Stable Diffusion XL (Podell et al. 2023): `StableDiffusionXLPipeline` of diffusers with its siblings for pictures and
 //! parts of them, and the refiner, which only goes on with pictures.
 
-use easel_engine_protocol::Dtype;
+use easel_engine_protocol::{Dtype, PipelineKind};
 use tch::Device;
 
 use super::latent::{self, Family, LatentModel, Recipe};
@@ -14,6 +14,7 @@ use crate::pool::Pool;
 use crate::{Error, Result};
 
 const RECIPE: Recipe = Recipe {
+    pipeline: PipelineKind::Sdxl,
     classes: &["StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"],
     // The refiner has the second alone.
     encoders: &[("text_encoder", "tokenizer", true), ("text_encoder_2", "tokenizer_2", false)],

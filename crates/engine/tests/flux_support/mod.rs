@@ -142,7 +142,7 @@ impl Fixture {
         let times = [0.5, 0.961];
         for (time, ours) in times.into_iter().zip(self.at_times(&[1.0, 0.5, 0.25], &times)) {
             let name = format!("transformer.{time:?}");
-            report.relative(&name, &ours, self.tensor(&name), MODULE);
+            report.module(&name, &ours, &self.expected);
         }
         report
     }
@@ -279,7 +279,7 @@ impl Fixture {
         let vae = Pool::new(Device::Cpu).lease::<VaeDecoder>(&decoder_part(part), Kind::Float).unwrap();
         let (scale, shift) = (config.scaling_factor, config.shift_factor.unwrap_or_default());
         let ours = vae.decode(&(self.tensor("noise") / scale + shift), None, &mut || Ok(())).unwrap();
-        report.relative("vae", &ours, self.tensor("vae"), MODULE);
+        report.module("vae", &ours, &self.expected);
         report
     }
 }

@@ -15,6 +15,9 @@ use tch::{Kind, Tensor};
 
 /// A network's output against its largest number.
 pub const MODULE: f64 = 2e-6;
+/// Where diffusers itself is farther than [`MODULE`] from double precision, as after the many sums of a large picture, the
+/// engine may be so many times as far from it.
+const BESIDE: f64 = 1.5;
 /// The latents of any step. Where they are larger than 25, as after the first step from pure noise, `f32` itself is
 /// coarser on another processor than the one that made the fixtures, and [`MODULE`] of the largest is the limit.
 pub const LATENTS: f64 = 5e-5;
@@ -84,15 +87,24 @@ impl Report {
         self.note(name, difference, limit, "");
     }
 
+    /// Compares what a network makes with what diffusers' makes of the same, by the largest difference over the largest
+    /// number; or both with that in double precision, where the fixture has it as `.double`.
+    pub fn module(&mut self, name: &str, ours: &Tensor, expected: &BTreeMap<String, Tensor>) {
+        let theirs = &expected[name];
+        let Some(exact) = expected.get(&format!("{name}.double")) else {
+            return self.relative(name, ours, theirs, MODULE);
+        };
+        let limit = MODULE.max(BESIDE * off(name, theirs, exact));
+        self.note(&format!("{name}.double"), off(name, ours, exact), limit, " relative");
+    }
+
     /// Compares by the largest difference over the largest number.
     pub fn relative(&mut self, name: &str, ours: &Tensor, theirs: &Tensor, limit: f64) {
-        let size = theirs.abs().max().double_value(&[]).max(f64::MIN_POSITIVE);
-        let difference = difference(name, ours, theirs) / size;
-        self.note(name, difference, limit, " relative");
+        self.note(name, off(name, ours, theirs), limit, " relative");
     }
 
     fn note(&mut self, name: &str, difference: f64, limit: f64, sort: &str) {
-        let line = format!("{name:32} {difference:.2e}{sort} of {limit:.0e}");
+        let line = format!("{name:32} {difference:.2e}{sort} of {limit:.1e}");
         // Not `difference > limit`: a NaN is wrong too.
         if difference <= limit {
             self.lines.push(line);
@@ -109,6 +121,11 @@ impl Report {
         }
         assert!(self.wrong.is_empty(), "{place}: too far from diffusers:\n  {}", self.wrong.join("\n  "));
     }
+}
+
+/// The largest difference over the largest number.
+fn off(name: &str, ours: &Tensor, theirs: &Tensor) -> f64 {
+    difference(name, ours, theirs) / theirs.abs().max().double_value(&[]).max(f64::MIN_POSITIVE)
 }
 
 fn difference(name: &str, ours: &Tensor, theirs: &Tensor) -> f64 {

@@ -196,7 +196,7 @@ impl Fixture {
         for timestep in [500.0, 961.25] {
             let name = format!("unet.{timestep:?}");
             let ours = unet.forward(self.tensor("noise"), timestep, &conditioning).unwrap();
-            report.relative(&name, &ours, self.tensor(&name), MODULE);
+            report.module(&name, &ours, &self.expected);
         }
         report
     }
@@ -214,7 +214,7 @@ impl Fixture {
         assert_eq!(decoder_weights.left_over(|_| false), None);
         let latents = self.tensor("noise").narrow(1, 0, config.latent_channels) / config.scaling_factor;
         let ours = decoder.decode(&latents, None, &mut || Ok(())).unwrap();
-        report.relative("vae", &ours, self.tensor("vae"), MODULE);
+        report.module("vae", &ours, &self.expected);
         if self.nature.pictures.is_empty() {
             return report;
         }
@@ -224,8 +224,8 @@ impl Fixture {
         for name in &self.nature.pictures {
             let pixels = self.pixels(name, i64::from(config.scale_factor()));
             let ours = encoder.encode(&pixels, None, &mut || Ok(())).unwrap();
-            report.relative(&format!("{name}.mean"), &ours.mean, self.tensor(&format!("{name}.mean")), MODULE);
-            report.relative(&format!("{name}.logvar"), &ours.logvar, self.tensor(&format!("{name}.logvar")), MODULE);
+            report.module(&format!("{name}.mean"), &ours.mean, &self.expected);
+            report.module(&format!("{name}.logvar"), &ours.logvar, &self.expected);
             let Some(tile) = self.nature.tile else { continue };
             let tiling = Some(Tiling { tile, overlap: 0.25 });
             let mut tiles = 0;
@@ -237,9 +237,8 @@ impl Fixture {
             let picture = decoder.decode(self.tensor(&format!("{name}.mean")), tiling, &mut between).unwrap();
             let is_larger = pixels.size().iter().any(|side| *side > tile);
             assert_eq!(tiles > 2, is_larger, "{name} was worked on in {tiles} tiles");
-            let theirs = format!("{name}.tiled.mean");
-            report.relative(&theirs, &mean, self.tensor(&theirs), MODULE);
-            report.relative(&format!("{name}.tiled"), &picture, self.tensor(&format!("{name}.tiled")), MODULE);
+            report.module(&format!("{name}.tiled.mean"), &mean, &self.expected);
+            report.module(&format!("{name}.tiled"), &picture, &self.expected);
         }
         report
     }

@@ -115,30 +115,12 @@ impl ModelConfig {
 
     /// An option that the pipeline does not have, or that is not the configuration's to say.
     fn wrong_option(&self) -> Option<(&'static str, &'static str)> {
-        let Options {
-            clip_skip,
-            guidance_rescale,
-            long_prompts,
-            prompt_weights,
-            strict_loras: _,
-            preview_every,
-            true_cfg_scale,
-            max_sequence_length,
-        } = self.options;
+        if self.options.preview_every.is_some() {
+            return Some(("preview_every", "requests say how many previews they wish for"));
+        }
+        let foreign = self.options.foreign_to(self.pipeline)?;
         let is_flux = self.pipeline == PipelineKind::Flux;
-        let none_of_flux = "FLUX has no such option";
-        let only_of_flux = "only FLUX has such an option";
-        [
-            ("clip_skip", is_flux && clip_skip.is_some(), none_of_flux),
-            ("guidance_rescale", is_flux && guidance_rescale > 0.0, none_of_flux),
-            ("long_prompts", is_flux && long_prompts, none_of_flux),
-            ("prompt_weights", is_flux && prompt_weights, none_of_flux),
-            ("true_cfg_scale", !is_flux && true_cfg_scale.is_some(), only_of_flux),
-            ("max_sequence_length", !is_flux && max_sequence_length.is_some(), only_of_flux),
-            ("preview_every", preview_every.is_some(), "requests say how many previews they wish for"),
-        ]
-        .into_iter()
-        .find_map(|(option, is_wrong, why)| is_wrong.then_some((option, why)))
+        Some((foreign, if is_flux { "FLUX has no such option" } else { "only FLUX has such an option" }))
     }
 
     /// What requests are made into jobs with.

@@ -9,7 +9,7 @@ mod start;
 
 use std::cell::OnceCell;
 
-use easel_engine_protocol::Dtype;
+use easel_engine_protocol::{Dtype, PipelineKind};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
@@ -129,7 +129,7 @@ fn levels(steps: u32) -> Vec<f64> {
     levels
 }
 
-/// Refuses what FLUX has no place for.
+/// Refuses what FLUX cannot follow.
 fn check_options(request: &Request) -> Result<()> {
     let options = &request.options;
     let scales = [("guidance_scale", Some(request.guidance_scale)), ("options.true_cfg_scale", options.true_cfg_scale)];
@@ -138,20 +138,7 @@ fn check_options(request: &Request) -> Result<()> {
             return Err(Error::invalid(format!("{name} is {scale}, not a number")));
         }
     }
-    if options.preview_every == Some(0) {
-        return Err(Error::invalid("options.preview_every is 0").with_hint("leave it out for no previews"));
-    }
-    let foreign = [
-        ("options.clip_skip", options.clip_skip.is_some()),
-        ("options.guidance_rescale", options.guidance_rescale != 0.0),
-        ("options.long_prompts", options.long_prompts),
-        ("options.prompt_weights", options.prompt_weights),
-    ];
-    match foreign.iter().find(|(_, asked)| *asked) {
-        Some((field, _)) => Err(Error::invalid(format!("{field} is given, which FLUX's pipeline does not do"))
-            .with_hint(format!("leave {field} out"))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 impl Pipeline for Flux {
@@ -182,7 +169,7 @@ impl Maker for Flux {
 
     fn common(&self) -> Common<'_> {
         let Self { parts, device, vae, vae_kind, warnings, preview, .. } = self;
-        Common { parts, device: *device, vae, vae_kind: *vae_kind, warnings, preview }
+        Common { pipeline: PipelineKind::Flux, parts, device: *device, vae, vae_kind: *vae_kind, warnings, preview }
     }
 
     fn checked(&self, request: &Request) -> Result<Checked> {

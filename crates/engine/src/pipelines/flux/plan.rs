@@ -5,13 +5,12 @@ use tch::{Device, Kind};
 use super::Flux;
 use crate::Result;
 use crate::adapters::AdapterSet;
-use crate::models::vae::{self, VaeDecoder, VaeEncoder};
 use crate::models::{ClipText, FluxTransformer, T5Encoder};
 use crate::pipelines::size::latent_size;
 use crate::pipelines::together::Checked;
 use crate::pipelines::work::Work;
-use crate::pipelines::{Request, memory};
-use crate::pool::{Admission, Phase, PhaseKind, Plan, Pool, Wish, Working};
+use crate::pipelines::{Request, memory, phases};
+use crate::pool::{Admission, Phase, PhaseKind, Plan, Pool, Wish};
 
 impl Flux {
     /// Makes sure of the memory of so many jobs before anything is computed.
@@ -22,9 +21,7 @@ impl Flux {
         jobs: usize,
         pool: &Pool,
     ) -> Result<Admission> {
-        let pictures = u32::try_from(request.seeds.len()).unwrap_or(u32::MAX);
-        let wish = Wish { width: request.width, height: request.height, pictures, kind: self.kind };
-        pool.admit(wish, &|wish| self.plan(wish, (request, jobs), work, adapters, pool))
+        pool.admit(phases::wish(request, self.kind), &|wish| self.plan(wish, (request, jobs), work, adapters, pool))
     }
 
     /// The texts are read by their two encoders one after the other.
@@ -40,14 +37,21 @@ impl Flux {
         let half_is_too_narrow = |kind, other| if kind == Kind::Half { other } else { kind };
         let t5_kind = half_is_too_narrow(kind, Kind::BFloat16);
         let vae_kind = if self.vae.force_upcast { half_is_too_narrow(kind, Kind::Float) } else { kind };
-        let together = u32::try_from(request.together).unwrap_or(u32::MAX).clamp(1, pictures.max(1));
+        let together = phases::together(request, pictures);
         let (rows, columns) = latent_size(width, height, self.vae.scale_factor().saturating_mul(2))?;
         let tokens = i64::from(self.tokens(request)?);
 
         let t5 = adapters.patched(self.parts.needed("text_encoder_2", "T5EncoderModel")?);
         let clip = adapters.patched(self.parts.needed("text_encoder", "CLIPTextModel")?);
         let transformer = adapters.patched(self.parts.needed("transformer", "FluxTransformer2DModel")?);
-        let vae = self.parts.needed("vae", "AutoencoderKL")?;
+        let codec = phases::Codec {
+            config: &self.vae,
+            part: self.parts.needed("vae", "AutoencoderKL")?,
+            size: (width, height),
+            device: self.device,
+            kind: vae_kind,
+            in_tiles: request.tiling.is_some(),
+        };
         let reading = memory::text((self.t5.d_model, self.t5.d_ff), self.t5.heads, (1, tokens), t5_kind);
         let pooling = memory::clip(&self.clip, 1, kind);
         let mut step = memory::flux(&self.transformer, (rows.saturating_mul(columns), tokens), (self.device, kind));
@@ -60,26 +64,16 @@ impl Flux {
         };
         let times = memory::flux_times(&self.transformer, (request.steps, rows), kind);
         step.fixed = times.saturating_mul(u64::try_from(texts.saturating_mul(apart)).unwrap_or(u64::MAX));
-        let phase = |kind, need, working, tiled| Phase { kind, needs: vec![need], working, tiled };
+        let phase = |kind, need, working| Phase { kind, needs: vec![need], working, tiled: None };
         let mut phases = vec![
-            phase(PhaseKind::EncodeText, pool.need::<T5Encoder>(&t5, t5_kind)?, reading, None),
-            phase(PhaseKind::EncodeText, pool.need::<ClipText>(&clip, kind)?, pooling, None),
+            phase(PhaseKind::EncodeText, pool.need::<T5Encoder>(&t5, t5_kind)?, reading),
+            phase(PhaseKind::EncodeText, pool.need::<ClipText>(&clip, kind)?, pooling),
         ];
-        // One picture after the other.
-        let single = |working: Working| Working { fixed: working.each, each: 0 };
-        let asked = request.tiling.is_some();
-        let in_tiles = |(whole, tiled): (Working, Working)| {
-            if asked { (single(tiled), None) } else { (single(whole), Some(single(tiled))) }
-        };
         if *work != Work::Text {
-            let (working, tiled) = in_tiles(memory::encode(&self.vae, (width, height), self.device, vae_kind));
-            let need = pool.need::<VaeEncoder>(&vae::encoder_part(vae), vae_kind)?;
-            phases.push(phase(PhaseKind::EncodePicture, need, working, tiled));
+            phases.push(codec.encode(pool)?);
         }
-        phases.push(phase(PhaseKind::Denoise, pool.need::<FluxTransformer>(&transformer, kind)?, step, None));
-        let (working, tiled) = in_tiles(memory::decode(&self.vae, (width, height), self.device, vae_kind));
-        let need = pool.need::<VaeDecoder>(&vae::decoder_part(vae), vae_kind)?;
-        phases.push(phase(PhaseKind::Decode, need, working, tiled));
+        phases.push(phase(PhaseKind::Denoise, pool.need::<FluxTransformer>(&transformer, kind)?, step));
+        phases.push(codec.decode(pool)?);
         Ok(Plan { together, phases })
     }
 }

@@ -9,7 +9,7 @@ mod start;
 
 use std::cell::OnceCell;
 
-use easel_engine_protocol::Options;
+use easel_engine_protocol::{Options, PipelineKind};
 use tch::{Device, Kind, Tensor};
 
 pub(super) use network::Layout;
@@ -40,6 +40,7 @@ use crate::{Error, Result};
 /// A model of any of these families. Its networks are the pool's.
 #[derive(Debug)]
 pub(super) struct LatentModel {
+    pub pipeline: PipelineKind,
     pub parts: ModelParts,
     pub device: Device,
     pub kind: Kind,
@@ -99,20 +100,9 @@ fn check_options(request: &Request) -> Result<()> {
     if !request.guidance_scale.is_finite() {
         return Err(Error::invalid(format!("guidance_scale is {}, not a number", request.guidance_scale)));
     }
-    let Options { guidance_rescale, preview_every, .. } = request.options;
+    let Options { guidance_rescale, .. } = request.options;
     if !(0.0..=1.0).contains(&guidance_rescale) {
         return Err(Error::invalid(format!("options.guidance_rescale is {guidance_rescale}, not from 0 to 1")));
-    }
-    let foreign = [
-        ("options.true_cfg_scale", request.options.true_cfg_scale.is_some()),
-        ("options.max_sequence_length", request.options.max_sequence_length.is_some()),
-    ];
-    if let Some((field, _)) = foreign.iter().find(|(_, given)| *given) {
-        return Err(Error::invalid(format!("{field} is given, which only FLUX's pipeline does"))
-            .with_hint(format!("leave {field} out")));
-    }
-    if preview_every == Some(0) {
-        return Err(Error::invalid("options.preview_every is 0").with_hint("leave it out for no previews"));
     }
     Ok(())
 }
@@ -217,8 +207,8 @@ impl LatentModel {
     }
 
     fn common(&self) -> Common<'_> {
-        let Self { parts, device, vae, vae_kind, warnings, preview, .. } = self;
-        Common { parts, device: *device, vae, vae_kind: *vae_kind, warnings, preview }
+        let Self { pipeline, parts, device, vae, vae_kind, warnings, preview, .. } = self;
+        Common { pipeline: *pipeline, parts, device: *device, vae, vae_kind: *vae_kind, warnings, preview }
     }
 
     fn encoders<'a>(&'a self, adapters: &AdapterSet, pool: &'a Pool) -> Result<Vec<text::TextEncoder<'a>>> {

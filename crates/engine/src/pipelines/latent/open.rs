@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use easel_engine_protocol::Dtype;
+use easel_engine_protocol::{Dtype, PipelineKind};
 use tch::Device;
 
 use super::{LatentModel, Layout};
@@ -15,6 +15,7 @@ use crate::{Error, Result};
 
 /// What a family's models are made of.
 pub(in crate::pipelines) struct Recipe {
+    pub pipeline: PipelineKind,
     /// The pipelines of diffusers that have these components.
     pub classes: &'static [&'static str],
     /// Text encoders with their tokenizers, in the order of the concatenation, and whether a model may lack it.
@@ -61,8 +62,8 @@ pub(in crate::pipelines) fn open(
         Ok(_) => {}
     }
     let preview = OnceCell::new();
-    let texts = TextCache::default();
-    Ok(LatentModel { parts, device, kind, vae_kind, unet, layout, vae, encoders, texts, warnings, preview })
+    let (pipeline, texts) = (recipe.pipeline, TextCache::default());
+    Ok(LatentModel { pipeline, parts, device, kind, vae_kind, unet, layout, vae, encoders, texts, warnings, preview })
 }
 
 fn encoders(parts: &ModelParts, recipe: &Recipe, warnings: &mut Vec<String>) -> Result<Vec<Encoder>> {

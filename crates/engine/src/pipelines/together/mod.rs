@@ -10,6 +10,7 @@ mod start;
 use std::cell::OnceCell;
 use std::rc::Rc;
 
+use easel_engine_protocol::PipelineKind;
 use tch::{Device, Kind, Tensor};
 
 pub use job::Checked;
@@ -111,6 +112,7 @@ pub trait Maker {
 /// What the models of all pipelines have.
 #[derive(Clone, Copy)]
 pub struct Common<'a> {
+    pub pipeline: PipelineKind,
     pub parts: &'a ModelParts,
     pub device: Device,
     pub vae: &'a VaeConfig,
@@ -157,7 +159,7 @@ pub fn generate_alone<M: Maker + ?Sized>(
 /// Makes the pictures of requests; one result for each, in their order.
 pub fn generate<M: Maker + ?Sized>(maker: &M, requests: &mut [Together<'_>], pool: &Pool) -> Vec<Result<Vec<Picture>>> {
     let _no_grad = tch::no_grad_guard();
-    let checked: Vec<Result<Checked>> = requests.iter().map(|one| maker.checked(one.request)).collect();
+    let checked: Vec<Result<Checked>> = requests.iter().map(|one| check(maker, one.request)).collect();
     let admission = match admit(maker, requests, &checked, pool) {
         Ok(admission) => admission.map(Rc::new),
         // Each is told what it would be told alone, and made if it fits alone.
@@ -190,6 +192,19 @@ pub fn generate<M: Maker + ?Sized>(maker: &M, requests: &mut [Together<'_>], poo
         }
     }
     results
+}
+
+/// Refuses what no pipeline does, and what this one does not.
+fn check<M: Maker + ?Sized>(maker: &M, request: &Request) -> Result<Checked> {
+    let pipeline = maker.common().pipeline;
+    if let Some(option) = request.options.foreign_to(pipeline) {
+        return Err(Error::invalid(format!("options.{option} is given, which the {pipeline} pipeline does not have"))
+            .with_hint(format!("leave options.{option} out")));
+    }
+    if request.options.preview_every == Some(0) {
+        return Err(Error::invalid("options.preview_every is 0").with_hint("leave it out for no previews"));
+    }
+    maker.checked(request)
 }
 
 /// Asks for the memory of all that can be done; `None` where nothing can.
