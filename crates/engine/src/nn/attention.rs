@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_shim::kernels;
 
+use super::WIDE;
 use crate::Result;
 
 /// `(batch, tokens, heads·dim)` to `(batch, heads, tokens, dim)`, as a view.
@@ -26,8 +27,8 @@ pub enum Mask {
     Causal,
 }
 
-/// Scores of a head from which on the kernel of our own computes it. Small ones stay with libtorch's, to the bit.
-const MANY_SCORES: i64 = 1 << 17;
+/// Products of a picture's queries and keys above which the kernel of our own computes it: about a millisecond.
+const MANY_PRODUCTS: i64 = 1 << 26;
 
 /// The widest heads of our own kernel: of wider ones, libtorch's products of matrices are as quick.
 const WIDEST: i64 = 160;
@@ -39,8 +40,9 @@ fn is_ours(query: &Tensor, key: &Tensor, value: &Tensor) -> Result<bool> {
     if !single || query.stride().last() != Some(&1) || !kernels::can_attend() {
         return Ok(false);
     }
-    let ((_, _, tokens, width), (_, _, count, _)) = (query.size4()?, key.size4()?);
-    Ok(tokens * count > MANY_SCORES && width <= WIDEST && key.size() == value.size())
+    let ((_, heads, tokens, width), (_, _, count, _)) = (query.size4()?, key.size4()?);
+    let is_large = heads * width >= WIDE && heads * width * tokens * count > MANY_PRODUCTS;
+    Ok(is_large && width <= WIDEST && key.size() == value.size())
 }
 
 /// Scaled dot-product attention over split heads.
@@ -80,9 +82,13 @@ mod tests {
     fn large_attention_is_attention() {
         let noise = |tokens: i64| torch_shim::Generator::new(4).unwrap().randn(&[2, tokens, 360]).unwrap();
         let ours_here = torch_shim::kernels::can_attend();
-        for (tokens, count, heads, ours) in
-            [(400, 390, 9, true), (2000, 77, 3, true), (48, 20_000, 20, true), (40, 40, 3, false), (400, 400, 1, false)]
-        {
+        for (tokens, count, heads, ours) in [
+            (500, 390, 9, true),
+            (2600, 77, 3, true),
+            (48, 20_000, 20, true),
+            (400, 390, 9, false),
+            (600, 600, 1, false),
+        ] {
             let [query, key, value] =
                 [noise(tokens), noise(count), noise(count).flip([1]) + 1.0].map(|x| split_heads(&x, heads).unwrap());
             assert_eq!(is_ours(&query, &key, &value).unwrap(), ours && ours_here, "{tokens}×{count}");

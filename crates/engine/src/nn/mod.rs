@@ -20,13 +20,18 @@ pub use norm::{GroupNorm, LayerNorm, ReadyNorm, RmsNorm, layer_norm};
 pub use sinusoid::Sinusoid;
 pub use stacked::StackedLinear;
 
-/// Numbers of a picture above which a pass over its memory can be seen in the time of a step. Smaller ones stay with
-/// libtorch's kernels, to the bit.
+/// Numbers of a picture above which a pass over its memory can be seen in the time of a step.
 const MANY_NUMBERS: usize = 1 << 17;
 
-/// Whether a tensor `(batch, …)` is for the kernels that need one pass over memory: single precision on the CPU, whole in
-/// memory, and large. How many pictures there are does not matter: what one becomes must not depend on it.
-fn large(x: &Tensor) -> bool {
+/// Channels from which on kernels of our own compute. Narrower models stay with libtorch's, which give what they give
+/// diffusers, to the bit: a schedule whose first sigma is 4096 makes a difference in the last digit of one step one in the
+/// fourth of the next.
+const WIDE: i64 = 128;
+
+/// Whether a tensor `(batch, …)` of so many channels is for the kernels that need one pass over memory: single precision on
+/// the CPU, whole in memory, and large. How many pictures there are does not matter: what one becomes must not depend on it.
+fn large(x: &Tensor, channels: i64) -> bool {
     let pictures = x.size().first().and_then(|&n| usize::try_from(n).ok()).unwrap_or(1);
-    torch_shim::kernels::takes(x) && x.is_contiguous() && x.numel() / pictures.max(1) > MANY_NUMBERS
+    let is_large = channels >= WIDE && x.numel() / pictures.max(1) > MANY_NUMBERS;
+    is_large && torch_shim::kernels::takes(x) && x.is_contiguous()
 }
