@@ -59,6 +59,7 @@ unsafe extern "C" {
         silu: bool,
         out: *const C_tensor,
     ) -> *mut c_char;
+    pub(crate) fn easel_shim_rounded(function: i64, numbers: *mut f32, count: i64) -> *mut c_char;
     pub(crate) fn easel_shim_gated_gelu(x: *const C_tensor, out: *const C_tensor) -> *mut c_char;
     pub(crate) fn easel_shim_can_attend() -> bool;
     pub(crate) fn easel_shim_attend(

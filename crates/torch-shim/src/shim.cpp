@@ -21,6 +21,7 @@
 #include <ATen/Context.h>
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/randn.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
@@ -291,6 +292,29 @@ char* easel_shim_contiguous(const at::Tensor* tensor, int32_t format, at::Tensor
 // Whether the tensor is dense in this memory format.
 char* easel_shim_is_contiguous(const at::Tensor* tensor, int32_t format, bool* out) {
   return guarded([&] { *out = tensor->is_contiguous(format_of(format)); });
+}
+
+// Roots, exponentials, exponentials less one or logarithms of `count` numbers, each in its place.
+char* easel_shim_rounded(int64_t function, float* numbers, int64_t count) {
+  return guarded([&] {
+    at::Tensor tensor = at::from_blob(numbers, {count}, at::kFloat);
+    switch (function) {
+      case 0:
+        tensor.sqrt_();
+        break;
+      case 1:
+        tensor.exp_();
+        break;
+      case 2:
+        tensor.expm1_();
+        break;
+      case 3:
+        tensor.log_();
+        break;
+      default:
+        TORCH_CHECK(false, "there is no function ", function);
+    }
+  });
 }
 
 // Which kernels attention may choose from, for the whole process.

@@ -157,7 +157,9 @@ impl Registers {
     /// A factor of zero leaves its register out, which need not be there then.
     fn sum(&mut self, terms: &[(f64, Register)], noise: &mut NoiseSource<'_>) -> Result<Tensor> {
         let mut sum: Option<Tensor> = None;
-        for &(factor, register) in terms.iter().filter(|(factor, _)| *factor != 0.0) {
+        // What counts for nothing decides all the same how the numbers of the sum lie in memory; noise is not drawn for it.
+        let counts = |&&(factor, register): &&(f64, Register)| factor != 0.0 || register != Register::Fresh;
+        for &(factor, register) in terms.iter().filter(counts) {
             if register == Register::Fresh && self.fresh.is_none() {
                 let device = self.read(Register::Sample)?.device();
                 self.fresh = Some(noise()?.f_to_device_(device, Kind::Float, false, false)?);

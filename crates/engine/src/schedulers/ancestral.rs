@@ -5,6 +5,7 @@
 
 use super::betas::Training;
 use super::euler::{first_noise, input_divisor};
+use super::rounded::sqrt;
 use super::step::{Line, Register, Step};
 use super::{Noising, Schedule, Solver, predict, sigmas, spacing};
 use crate::Result;
@@ -41,8 +42,8 @@ impl Solver for Ancestral {
     fn steps(&self, begin: usize) -> Result<Vec<Step>> {
         let step = |pair: &[f32]| {
             let (from, to) = (pair[0], pair[1]);
-            let up = (to * to * (from * from - to * to) / (from * from)).sqrt();
-            let down = (to * to - up * up).sqrt();
+            let up = sqrt(to * to * (from * from - to * to) / (from * from));
+            let down = sqrt(to * to - up * up);
             let mut lines = predict::clean_of_sigma(self.prediction, from);
             lines.push(Line::sum(Local(1), &[(1.0, Sample), (-1.0, Clean)]).over(from.into()));
             let terms = [(1.0, Sample), (f64::from(down - from), Local(1)), (f64::from(up), Fresh)];

@@ -15,7 +15,7 @@ use std::f64::consts::FRAC_PI_2;
 use crate::config::scheduler::{BetaSchedule, Class, Keys};
 use crate::{Error, Result};
 
-use super::log;
+use super::{log, rounded};
 
 /// `1 / 2^24`, the smallest subnormal of fp16: keeps the first sigma finite when the last timestep is pure noise.
 const NEARLY_ZERO: f32 = 1.0 / 16_777_216.0;
@@ -47,7 +47,7 @@ impl Training {
         {
             *last = NEARLY_ZERO;
         }
-        let sigmas: Vec<f32> = alphas_cumprod.iter().map(|&level| ((1.0 - level) / level).sqrt()).collect();
+        let sigmas = rounded::sqrt_of(alphas_cumprod.iter().map(|&level| (1.0 - level) / level).collect());
         let log_sigmas = sigmas.iter().copied().map(log::log).collect();
         Self { alphas_cumprod, sigmas, log_sigmas }
     }
@@ -142,7 +142,7 @@ fn cumprod(betas: &[f32]) -> Vec<f32> {
 
 /// Algorithm 1 of arXiv:2305.08891: shifts and scales the signal levels so that the last is zero and the first stays.
 fn rescale_zero_terminal_snr(betas: &mut [f32]) {
-    let mut roots: Vec<f32> = cumprod(betas).iter().map(|product| product.sqrt()).collect();
+    let mut roots = rounded::sqrt_of(cumprod(betas));
     let (Some(&first), Some(&last)) = (roots.first(), roots.last()) else {
         return;
     };

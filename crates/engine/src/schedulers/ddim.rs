@@ -4,6 +4,7 @@
 
 use super::betas::Training;
 use super::predict::{self, Mixture};
+use super::rounded::sqrt;
 use super::step::{Line, Register, Step};
 use super::{Noising, Schedule, Solver, spacing};
 use crate::config::scheduler::{Class, Keys};
@@ -64,7 +65,7 @@ pub fn noising(training: &Training, timesteps: &[f64]) -> Result<Vec<Noising>> {
 
 /// Signal and noise at a signal level.
 pub fn mixture(level: f32) -> Mixture {
-    Mixture { signal: level.sqrt(), noise: (1.0 - level).sqrt() }
+    Mixture { signal: sqrt(level), noise: sqrt(1.0 - level) }
 }
 
 /// The signal level that a step leads to; before the first timestep of training it is that of the first, or all signal.
@@ -91,9 +92,9 @@ impl Ddim {
         }
         let eta = keys.eta.unwrap_or(0.0) as f32;
         let variance = (1.0 - next) / (1.0 - level) * (1.0 - level / next);
-        let deviation = if eta == 0.0 { 0.0 } else { eta * variance.sqrt() };
-        let direction = (1.0 - next - deviation * deviation).sqrt();
-        let terms = [(next.sqrt().into(), Clean), (direction.into(), Guess), (deviation.into(), Fresh)];
+        let deviation = if eta == 0.0 { 0.0 } else { eta * sqrt(variance) };
+        let direction = sqrt(1.0 - next - deviation * deviation);
+        let terms = [(sqrt(next).into(), Clean), (direction.into(), Guess), (deviation.into(), Fresh)];
         lines.push(Line::sum(Next, &terms));
         Ok(Step::new(1.0, lines))
     }

@@ -4,8 +4,9 @@
 #![expect(clippy::cast_possible_truncation, reason = "rounding to f32 as diffusers does is the point")]
 
 use super::betas::Training;
-use super::levels::{self, Levels, exp};
+use super::levels::Levels;
 use super::predict;
+use super::rounded::{exp, log, sqrt};
 use super::sigmas::linspace;
 use super::step::{Line, Register, Step};
 use crate::config::scheduler::{AlgorithmType, Class, FinalSigmas, Keys, PredictionType, SolverType};
@@ -117,12 +118,12 @@ impl Dpm {
             AlgorithmType::SdeDpmSolverPlus => Weights {
                 sample: t.noise / s.noise * exp(-h),
                 clean: t.signal * (1.0 - exp(-2.0 * h)),
-                noise: t.noise * (1.0 - exp(-2.0 * h)).sqrt(),
+                noise: t.noise * sqrt(1.0 - exp(-2.0 * h)),
             },
             AlgorithmType::SdeDpmSolver => Weights {
                 sample: t.signal / s.signal,
                 clean: -2.0 * (t.noise * (exp(h) - 1.0)),
-                noise: t.noise * (exp(2.0 * h) - 1.0).sqrt(),
+                noise: t.noise * sqrt(exp(2.0 * h) - 1.0),
             },
         }
     }
@@ -206,8 +207,7 @@ pub fn clipped(keys: &Keys, training: &Training) -> u32 {
     let Some(least) = keys.lambda_min_clipped else {
         return 0;
     };
-    let lambdas =
-        training.alphas_cumprod.iter().map(|&level| levels::log(level.sqrt()) - levels::log((1.0 - level).sqrt()));
+    let lambdas = training.alphas_cumprod.iter().map(|&level| log(sqrt(level)) - log(sqrt(1.0 - level)));
     u32::try_from(lambdas.filter(|&lambda| lambda < least as f32).count()).unwrap_or(u32::MAX)
 }
 

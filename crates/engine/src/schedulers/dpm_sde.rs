@@ -12,7 +12,7 @@
 use super::betas::Training;
 use super::euler::{first_noise, input_divisor};
 use super::heun::doubled;
-use super::levels::{exp, exp_m1, log};
+use super::rounded::{exp, exp_m1, log, sqrt};
 use super::step::{Line, Register, Step};
 use super::{Noising, Schedule, Solver, Tree, predict, sigmas, spacing};
 use crate::Result;
@@ -89,8 +89,8 @@ struct Move {
 impl Move {
     fn new(t: f32, t_next: f32) -> Self {
         let (from, to) = (exp(-t), exp(-t_next));
-        let up = to.min((to * to * (from * from - to * to) / (from * from)).sqrt());
-        let t_down = -log((to * to - up * up).sqrt());
+        let up = to.min(sqrt(to * to * (from * from - to * to) / (from * from)));
+        let t_down = -log(sqrt(to * to - up * up));
         Self { sample: f64::from(exp(-t_down) / exp(-t)), clean: -f64::from(exp_m1(t - t_down)), up: f64::from(up), to }
     }
 }

@@ -6,7 +6,7 @@
 
 use super::betas::{self, Training};
 use super::step::{Line, Register, Step};
-use super::{Noising, Schedule, Solver, predict, sigmas, spacing};
+use super::{Noising, Schedule, Solver, predict, rounded, sigmas, spacing};
 use crate::config::scheduler::{
     Class, FinalSigmas, InterpolationType, Keys, PredictionType, TimestepSpacing, TimestepType,
 };
@@ -65,7 +65,7 @@ fn levels(keys: &Keys, timesteps: &[f64], training: &Training, steps: usize) -> 
         InterpolationType::LogLinear => {
             let logs = &training.log_sigmas;
             let (first, last) = (f64::from(logs[0]), f64::from(logs[logs.len() - 1]));
-            betas::linspace(last, first, steps + 1).iter().map(|&log| f64::from(f64::from(log).exp() as f32)).collect()
+            betas::linspace(last, first, steps + 1).iter().map(|&log| f64::from(rounded::exp(log))).collect()
         }
     }
 }
@@ -78,13 +78,13 @@ pub fn first_noise(keys: &Keys, levels: &[f32]) -> Result<f64> {
     let max = levels.iter().copied().fold(0.0, f32::max);
     Ok(f64::from(match keys.timestep_spacing.unwrap_or(TimestepSpacing::Linspace) {
         TimestepSpacing::Linspace | TimestepSpacing::Trailing => max,
-        TimestepSpacing::Leading => (max * max + 1.0).sqrt(),
+        TimestepSpacing::Leading => rounded::sqrt(max * max + 1.0),
     }))
 }
 
 /// What the sample is divided by for the network.
 pub fn input_divisor(sigma: f32) -> f64 {
-    f64::from((sigma * sigma + 1.0).sqrt())
+    f64::from(rounded::sqrt(sigma * sigma + 1.0))
 }
 
 impl Solver for Euler {

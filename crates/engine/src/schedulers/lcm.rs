@@ -7,6 +7,7 @@
 use super::betas::Training;
 use super::ddim::{check_count, mixture, noising};
 use super::predict;
+use super::rounded::sqrt;
 use super::step::{Line, Register, Step};
 use super::{Schedule, Solver};
 use crate::config::scheduler::{Class, Keys};
@@ -69,7 +70,7 @@ impl Lcm {
         let next = self.training.alpha_cumprod(self.timesteps.get(i + 1).copied().unwrap_or(timestep))?;
         let scaled = timestep as f32 * keys.timestep_scaling.unwrap_or(10.0) as f32;
         let spread = scaled * scaled + SIGMA_DATA * SIGMA_DATA;
-        let (skip, out) = (SIGMA_DATA * SIGMA_DATA / spread, scaled / spread.sqrt());
+        let (skip, out) = (SIGMA_DATA * SIGMA_DATA / spread, scaled / sqrt(spread));
         let mut lines = vec![predict::clean_of_mixture(keys.prediction(), mixture(level), 0.0)];
         lines.extend(predict::bounds(keys, false));
         let denoised = [(out.into(), Clean), (skip.into(), Sample)];

@@ -5,6 +5,7 @@
 
 use super::betas::Training;
 use super::predict::Mixture;
+use super::rounded::{log, sqrt};
 use super::{Noising, sigmas};
 use crate::Result;
 use crate::config::scheduler::{FinalSigmas, Keys, Respacing};
@@ -30,7 +31,7 @@ impl Levels {
         if self.flow {
             return Mixture { signal: 1.0 - sigma, noise: sigma };
         }
-        let signal = 1.0 / (sigma * sigma + 1.0).sqrt();
+        let signal = 1.0 / sqrt(sigma * sigma + 1.0);
         Mixture { signal, noise: sigma * signal }
     }
 
@@ -49,21 +50,6 @@ impl Levels {
             })
             .collect()
     }
-}
-
-/// The natural logarithm, rounded to `f32`.
-pub fn log(x: f32) -> f32 {
-    f64::from(x).ln() as f32
-}
-
-/// The exponential, rounded to `f32`.
-pub fn exp(x: f32) -> f32 {
-    f64::from(x).exp() as f32
-}
-
-/// `exp(x) − 1`, rounded to `f32`.
-pub fn exp_m1(x: f32) -> f32 {
-    f64::from(x).exp_m1() as f32
 }
 
 /// Levels laid anew between the ends of training, and their timesteps with fractions.

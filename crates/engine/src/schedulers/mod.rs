@@ -18,6 +18,7 @@ mod levels;
 mod log;
 mod pndm;
 mod predict;
+mod rounded;
 mod sigmas;
 mod spacing;
 pub mod step;

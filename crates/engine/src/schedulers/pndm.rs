@@ -7,6 +7,7 @@
 use super::betas::Training;
 use super::ddim::{level_before, mixture, noising};
 use super::predict;
+use super::rounded::sqrt;
 use super::step::{Line, Register, Step};
 use super::{Schedule, Solver, spacing};
 use crate::config::scheduler::{Class, Keys, PredictionType};
@@ -125,12 +126,12 @@ impl Pndm {
         let mut lines = Vec::new();
         let mut slope = slope;
         if self.keys.prediction() == PredictionType::VPrediction {
-            lines.push(Line::sum(Local(8), &[(level.sqrt().into(), slope), (rest.sqrt().into(), sample)]));
+            lines.push(Line::sum(Local(8), &[(sqrt(level).into(), slope), (sqrt(rest).into(), sample)]));
             slope = Local(8);
         }
-        let divisor = level * next_rest.sqrt() + (level * rest * next).sqrt();
+        let divisor = level * sqrt(next_rest) + sqrt(level * rest * next);
         lines.push(Line::sum(Local(9), &[(f64::from(next - level), slope)]).over(divisor.into()));
-        lines.push(Line::sum(Next, &[(f64::from((next / level).sqrt()), sample), (-1.0, Local(9))]));
+        lines.push(Line::sum(Next, &[(f64::from(sqrt(next / level)), sample), (-1.0, Local(9))]));
         Ok(lines)
     }
 }

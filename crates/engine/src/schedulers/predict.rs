@@ -1,5 +1,6 @@
 //! How a class reads what the network said: lines that estimate the clean sample and the noise.
 
+use super::rounded::sqrt;
 use super::step::{Line, Register};
 use crate::config::scheduler::{Keys, PredictionType};
 
@@ -25,7 +26,7 @@ pub fn clean_of_sigma(prediction: PredictionType, sigma: f32) -> Vec<Line> {
             let square = sigma * sigma + 1.0;
             vec![
                 Line::copy(Local(0), Sample).over(square.into()),
-                Line::sum(Clean, &[(f64::from(-sigma / square.sqrt()), Output), (1.0, Local(0))]),
+                Line::sum(Clean, &[(f64::from(-sigma / sqrt(square)), Output), (1.0, Local(0))]),
             ]
         }
     }

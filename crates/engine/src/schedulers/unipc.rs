@@ -7,8 +7,9 @@
 
 use super::betas::Training;
 use super::build::shift_mu;
-use super::levels::{self, Levels, exp_m1};
+use super::levels::{self, Levels};
 use super::predict;
+use super::rounded::exp_m1;
 use super::sigmas::linspace;
 use super::step::{Line, Register, Step};
 use super::{Ask, Schedule, Solver, flow_match, spacing};
