@@ -167,7 +167,7 @@ pub(super) fn packs(device: Device, kind: Kind, numbers: i64) -> bool {
     device == Device::Cpu && kind == Kind::Float && numbers >= WORTH_PACKING && tch::utils::has_mkldnn()
 }
 
-/// Whether libtorch lets oneDNN convolve with plain kernels of this side (`use_mkldnn` in ATen's `Convolution.cpp`). Single
+/// Whether libtorch lets oneDNN convolve with plain kernels of this side (`use_mkldnn` in its `Convolution.cpp`). Single
 /// small pictures another library convolves, which rounds otherwise; they are few, and putting their kernels back into order
 /// costs little.
 fn goes_to_onednn(x: &Tensor, side: i64, stride: i64) -> Result<bool> {

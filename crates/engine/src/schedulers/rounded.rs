@@ -11,7 +11,9 @@ pub fn sqrt(x: f32) -> f32 {
 /// `√x` of each.
 pub fn sqrt_of(mut numbers: Vec<f32>) -> Vec<f32> {
     if torch_shim::rounded::sqrt(&mut numbers).is_err() {
-        numbers.iter_mut().for_each(|x| *x = x.sqrt());
+        for x in &mut numbers {
+            *x = x.sqrt();
+        }
     }
     numbers
 }
