@@ -9,7 +9,7 @@ from planting import Bug
 TESTS = ["parity_pipelines", "parity_edits", "parity_schedulers", "parity_tokenizer"]
 
 BUGS = [
-    Bug("tanh for the exact GELU of the feed-forward", "src/models/transformer.rs", 'f_gelu("none")', 'f_gelu("tanh")'),
+    Bug("tanh for the exact GELU of the feed-forward", "src/nn/activation.rs", 'gate.f_gelu("none")', 'gate.f_gelu("tanh")'),
     Bug("GroupNorm epsilon 1e-5 for 1e-6 before a transformer", "src/models/transformer.rs",
         "const GROUP_NORM_EPS: f64 = 1e-6", "const GROUP_NORM_EPS: f64 = 1e-5"),
     Bug("last for penultimate hidden state", "src/models/clip.rs", "skip: clip_skip.saturating_add(1)", "skip: clip_skip"),
@@ -40,7 +40,7 @@ BUGS = [
     Bug("Heun's rule for midpoint", "src/schedulers/dpm.rs",
         "if self.heun { Rule::Heun } else { Rule::Midpoint }", "if self.heun { Rule::Midpoint } else { Rule::Heun }"),
     Bug("noise of the SDE without its factor of two", "src/schedulers/dpm.rs",
-        "noise: t.noise * (1.0 - exp(-2.0 * h)).sqrt(),", "noise: t.noise * (1.0 - exp(-h)).sqrt(),"),
+        "noise: t.noise * sqrt(1.0 - exp(-2.0 * h)),", "noise: t.noise * sqrt(1.0 - exp(-h)),"),
     Bug("groups that do not begin anew", "src/schedulers/dpm_singlestep.rs",
         "if order == 1 {\n                advance", "if i == begin {\n                advance"),
     Bug("corrector off", "src/schedulers/unipc.rs", "let corrects = before > 0", "let corrects = before > 1000"),
