@@ -58,7 +58,7 @@ fn main() -> Result<()> {
     if let Some(python) = python.as_deref().filter(|_| opening::NAME.contains(&only)) {
         let folder = tempfile::tempdir()?;
         let checkpoint = single_file(&root, python, "--whole", &folder.path().join("sdxl.safetensors"))?;
-        report.add_opening(opening::measure(&checkpoint)?);
+        report.add_lines(opening::measure(&checkpoint)?.lines());
     }
     if python.is_some() && only.is_empty() {
         println!("written: {}", report.write_page(&root)?.display());

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::opening::Opening;
 use super::subject::{Subject, Told};
 use super::{Result, machine};
 
@@ -106,13 +105,14 @@ pub struct Report {
     load: String,
     threads: usize,
     rows: Vec<Row>,
-    opening: Option<Opening>,
+    /// What has no other side.
+    further: Vec<Line>,
 }
 
 impl Report {
     /// Nothing yet; to be made before the measuring makes a load of its own.
     pub fn new(threads: usize) -> Self {
-        Self { load: machine::load(), threads, rows: Vec::new(), opening: None }
+        Self { load: machine::load(), threads, rows: Vec::new(), further: Vec::new() }
     }
 
     /// Adds a row and shows it at once, because the whole takes minutes.
@@ -121,10 +121,10 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// Adds what opening a whole checkpoint costs.
-    pub fn add_opening(&mut self, opening: Opening) {
-        opening.lines().iter().for_each(show);
-        self.opening = Some(opening);
+    /// Adds what has no other side, and shows it.
+    pub fn add_lines(&mut self, lines: Vec<Line>) {
+        lines.iter().for_each(show);
+        self.further.extend(lines);
     }
 
     /// Writes the page and says where it lies.
@@ -140,8 +140,7 @@ impl Report {
             self.load,
             self.threads,
         );
-        let opening = self.opening.iter().flat_map(Opening::lines);
-        for line in self.rows.iter().flat_map(Row::lines).chain(opening) {
+        for line in self.rows.iter().flat_map(Row::lines).chain(self.further.iter().cloned()) {
             let _ = writeln!(text, "| {} |", line.join(" | "));
         }
         text.push_str(METHOD);

@@ -2,8 +2,7 @@
 //! feed-forward; shift before scale at the end, where diffusers has scale before shift.
 
 use super::walk::{number, replaced};
-use super::{Mapped, Shapes};
-use crate::parts::Form;
+use super::{Form, Mapped, Shapes};
 
 const OUTSIDE: [(&str, &str); 9] = [
     ("time_in.in_layer", "time_text_embed.timestep_embedder.linear_1"),

@@ -2,8 +2,7 @@
 
 use super::sgm_vae::attention_form;
 use super::walk::replaced;
-use super::{Mapped, Shapes};
-use crate::parts::Form;
+use super::{Form, Mapped, Shapes};
 
 pub(super) const UNET: [&str; 10] = [
     "conv_in.",

@@ -7,6 +7,7 @@
 mod bfl;
 mod clip;
 mod diffusers;
+mod form;
 mod openclip;
 mod sections;
 mod sgm_unet;
@@ -19,11 +20,10 @@ mod walk;
 use std::collections::BTreeMap;
 
 pub use diffusers::vae_of_today;
+pub use form::Form;
 pub use openclip::without_last_layer;
 pub use sections::{Naming, Network, Section, sections};
 pub use spare::is_known_spare;
-
-use crate::parts::Form;
 
 /// Tensors by name, with their shapes, outermost first.
 pub type Shapes = BTreeMap<String, Vec<u64>>;

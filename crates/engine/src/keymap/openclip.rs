@@ -1,8 +1,7 @@
 //! The text half of CLIP as OpenCLIP names it: queries, keys and values in one matrix, the projection turned over.
 
 use super::walk::{number, replaced};
-use super::{Mapped, Shapes};
-use crate::parts::Form;
+use super::{Form, Mapped, Shapes};
 
 /// Layers of the encoder of Stable Diffusion 2, which looks at the last but one and ships without the last.
 const LAYERS_OF_SD2: usize = 24;

@@ -1,8 +1,7 @@
 //! The autoencoder of latent diffusion. Its decoder numbers its levels from the outside, diffusers from the inside.
 
 use super::walk::{number, numbered, replaced};
-use super::{Mapped, Shapes};
-use crate::parts::Form;
+use super::{Form, Mapped, Shapes};
 
 const OUTSIDE: [(&str, &str); 10] = [
     ("conv_in", "conv_in"),

@@ -1,5 +1,4 @@
-use super::{Naming, Network, Shapes, is_known_spare, map, sections, shapes, without_last_layer};
-use crate::parts::Form;
+use super::{Form, Naming, Network, Shapes, is_known_spare, map, sections, shapes, without_last_layer};
 
 fn names(list: &[(&str, &[u64])]) -> Shapes {
     list.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec())).collect()

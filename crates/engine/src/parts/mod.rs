@@ -17,7 +17,9 @@ use std::path::Path;
 use easel_engine_protocol::{ModelSource, PipelineKind};
 use serde_json::{Map, Value};
 
-pub use part::{Form, Part, PartKey, PartTensor};
+pub use part::{Part, PartKey, PartTensor};
+
+pub use crate::keymap::Form;
 
 use crate::tokenizer::TokenizerSource;
 use crate::{Error, Result};
