@@ -76,7 +76,7 @@ impl Normed<'_> {
         Ok(x)
     }
 
-    /// What it comes to for a picture that is worth it. Half precision would round the sums.
+    /// The norm with the sums of a picture that is worth it.
     fn ready(self, x: &Tensor) -> Result<Option<ReadyNorm>> {
         if is_large(x, 1) { self.norm.ready(x) } else { Ok(None) }
     }

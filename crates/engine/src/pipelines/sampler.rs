@@ -154,12 +154,14 @@ impl Registers {
         Ok(())
     }
 
-    /// A factor of zero leaves its register out, which need not be there then.
+    /// A register whose factor is zero need not be there, and noise is not drawn for one; where it is there, it decides all
+    /// the same how the numbers of the sum lie in memory.
     fn sum(&mut self, terms: &[(f64, Register)], noise: &mut NoiseSource<'_>) -> Result<Tensor> {
         let mut sum: Option<Tensor> = None;
-        // What counts for nothing decides all the same how the numbers of the sum lie in memory; noise is not drawn for it.
-        let counts = |&&(factor, register): &&(f64, Register)| factor != 0.0 || register != Register::Fresh;
-        for &(factor, register) in terms.iter().filter(counts) {
+        for &(factor, register) in terms {
+            if factor == 0.0 && (register == Register::Fresh || self.read(register).is_err()) {
+                continue;
+            }
             if register == Register::Fresh && self.fresh.is_none() {
                 let device = self.read(Register::Sample)?.device();
                 self.fresh = Some(noise()?.f_to_device_(device, Kind::Float, false, false)?);
@@ -247,7 +249,7 @@ mod tests {
     use serde_json::{Value, json};
     use tch::{Kind, Tensor};
 
-    use super::{NoiseSource, Sampler};
+    use super::{NoiseSource, Register, Registers, Sampler};
     use crate::schedulers::{Ask, Schedule, build};
     use crate::{Error, Result};
 
@@ -312,6 +314,26 @@ mod tests {
             let _ = way(&schedule(&config, 5), &pictures(0.0), &mut noise).unwrap();
             assert_eq!(drawn, draws, "{config}");
         }
+    }
+
+    #[test]
+    fn what_counts_for_nothing_need_not_be_there() {
+        let turned = pictures(0.0).permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+        let mut registers = Registers::default();
+        registers.begin(pictures(1.0), turned);
+        let terms = [
+            (0.0, Register::Fresh),
+            (0.0, Register::Past(0)),
+            (0.0, Register::Local(2)),
+            (0.0, Register::Output),
+            (2.0, Register::Sample),
+        ];
+        let sum = registers.sum(&terms, &mut silent).unwrap();
+        assert_eq!(sum, pictures(1.0) * 2.0);
+        // Where it is there, the first term says how the numbers lie.
+        assert_eq!(sum.stride(), [32, 1, 8, 2]);
+        assert_eq!(registers.sum(&[(0.0, Register::Fresh)], &mut silent).unwrap(), pictures(0.0).zeros_like());
+        assert!(registers.sum(&[(1.0, Register::Past(0))], &mut silent).is_err());
     }
 
     #[test]
