@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::folder::is_plain_name;
 use crate::json;
+use crate::names::is_plain_name;
 use crate::tensor_file::TensorFile;
 use crate::{Error, Result};
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::component::Component;
 use crate::json;
+use crate::names::is_plain_name;
 use crate::{Error, Result};
 
 const INDEX: &str = "model_index.json";
@@ -87,9 +88,4 @@ fn component_of(value: &Value) -> Option<(&str, &str)> {
         Some([Value::String(library), Value::String(class)]) => Some((library, class)),
         _ => None,
     }
-}
-
-/// Whether this is the name of something directly inside a folder.
-pub(crate) fn is_plain_name(name: &str) -> bool {
-    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0', ':'])
 }

@@ -3,10 +3,12 @@
 
 mod bytes;
 mod component;
+mod contents;
 mod error;
 mod folder;
 pub mod identify;
 mod json;
+mod names;
 mod pickle;
 mod safetensors;
 mod source;
@@ -17,11 +19,12 @@ mod torch_zip;
 mod verify;
 
 pub use component::Component;
+pub use contents::{MAX_TENSORS, TensorInfo};
 pub use error::{Error, Result};
 pub use folder::DiffusersFolder;
 pub use identify::{Identity, identify, identify_file};
-pub use safetensors::{MAX_HEADER_BYTES, MAX_TENSORS};
+pub use safetensors::MAX_HEADER_BYTES;
 pub use source::{Lookup, ModelSource, find_model};
-pub use tensor_file::{Container, TensorFile, TensorInfo};
+pub use tensor_file::{Container, TensorFile};
 pub use tensor_type::TensorType;
 pub use verify::verify;

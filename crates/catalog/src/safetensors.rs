@@ -6,14 +6,12 @@ mod header;
 use std::io::Read;
 use std::path::Path;
 
-use crate::tensor_file::Contents;
+use crate::contents::Contents;
 use crate::{Error, Result};
 
 /// The longest header that is read; SDXL's is 0.2 MiB, the largest seen in public files about 3 MiB. A parser that quotes
 /// a text of this length in an error holds it several times.
 pub const MAX_HEADER_BYTES: u64 = 8 << 20;
-/// The most tensors in one file.
-pub const MAX_TENSORS: usize = 50_000;
 
 /// Bytes of the header's length, which come before it.
 const PREFIX: u64 = 8;

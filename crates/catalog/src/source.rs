@@ -1,10 +1,10 @@
 //! Where a model lies that a configuration names: `file:path` or `hf:org/name[/file]`. Looks, never downloads.
 
 use std::fs;
-use std::path::{Component as Part, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::folder::is_plain_name;
+use crate::names::{is_inside, is_plain_name};
 use crate::{Error, Result};
 
 /// A model as configurations name it.
@@ -126,9 +126,4 @@ fn only_folder(path: &Path) -> Option<PathBuf> {
 pub(crate) fn snapshot_of(path: &Path) -> Option<PathBuf> {
     let is_repository = path.file_name()?.to_str()?.starts_with("models--") && path.join("snapshots").is_dir();
     Some(snapshot(path)).filter(|snapshot| is_repository && snapshot.is_dir())
-}
-
-/// Whether a relative path stays inside the folder it is joined to.
-fn is_inside(path: &Path) -> bool {
-    path.components().next().is_some() && path.components().all(|part| matches!(part, Part::Normal(_) | Part::CurDir))
 }

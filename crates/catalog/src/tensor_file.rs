@@ -7,7 +7,7 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use crate::bytes::Source;
-use crate::tensor_type::TensorType;
+use crate::contents::{Contents, TensorInfo};
 use crate::{Error, Result, safetensors, torch_legacy, torch_zip};
 
 /// Bytes that tell the container.
@@ -39,32 +39,6 @@ pub enum Container {
     TorchZip,
     /// `torch.save` before 1.6: pickles, then the bytes.
     TorchLegacy,
-}
-
-/// Where a tensor lies in its file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Its name.
-    pub name: String,
-    /// The type of its elements.
-    pub dtype: TensorType,
-    /// Its shape, outermost first; empty for a scalar.
-    pub shape: Vec<u64>,
-    /// Elements from one index of an axis to the next, one number for each axis; `None` where the elements lie in order
-    /// without gaps.
-    pub strides: Option<Vec<u64>>,
-    /// First byte, counted from the start of the file.
-    pub offset: u64,
-    /// Bytes from the first element to the end of the last.
-    pub len: u64,
-}
-
-/// What a container's header says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Contents {
-    pub tensors: Vec<TensorInfo>,
-    pub metadata: BTreeMap<String, String>,
-    pub warnings: Vec<String>,
 }
 
 impl TensorFile {

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::io::{Read, Seek};
 
 use crate::bytes::{Fields, Source};
+use crate::contents::Contents;
 use crate::pickle::{self, Extent, MAX_PICKLE_BYTES, Object, Output, Storage, Tree, Value};
-use crate::tensor_file::Contents;
 use crate::{Error, Result, TensorType};
 
 /// What a pickle of protocol 2 or later begins with.

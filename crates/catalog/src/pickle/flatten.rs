@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::safetensors::MAX_TENSORS;
+use crate::contents::MAX_TENSORS;
 
-use super::place::MAX_NAME_BYTES;
 use super::reader::Refusal;
 use super::value::{Id, Object, Tree, Value};
 
@@ -17,6 +16,9 @@ pub(crate) struct StateDict {
     /// Plain values that stand beside the weights, such as `global_step`, and as [`MAPPING`] where the weights were.
     pub notes: BTreeMap<String, String>,
 }
+
+/// The longest name of a tensor.
+const MAX_NAME_BYTES: usize = 512;
 
 /// The note that says in which mapping the weights were found.
 const MAPPING: &str = "pickle.mapping";

@@ -3,16 +3,12 @@
 
 use std::collections::HashSet;
 
-use crate::safetensors::MAX_TENSORS;
-use crate::tensor_file::TensorInfo;
+use crate::contents::{MAX_TENSORS, TensorInfo};
 use crate::tensor_type::TensorType;
 
 use super::flatten::StateDict;
 use super::reader::Refusal;
 use super::value::{Object, Storage, Tensor, Tree};
-
-/// The longest name of a tensor, as in safetensors.
-pub(crate) const MAX_NAME_BYTES: usize = 512;
 
 /// A range of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

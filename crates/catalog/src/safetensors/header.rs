@@ -6,8 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::MAX_TENSORS;
-use crate::tensor_file::{Contents, TensorInfo};
+use crate::contents::{Contents, MAX_TENSORS, TensorInfo};
 use crate::tensor_type::TensorType;
 
 /// The key that holds free text about the file, and no tensor.

@@ -6,8 +6,8 @@ use std::io::{Read, Seek};
 
 use crate::Result;
 use crate::bytes::{Fields, Source};
+use crate::contents::MAX_TENSORS;
 use crate::pickle::Extent;
-use crate::safetensors::MAX_TENSORS;
 
 /// A file in the zip.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use std::io::{Read, Seek};
 
 use crate::Result;
 use crate::bytes::Source;
+use crate::contents::Contents;
 use crate::pickle::{self, Extent, MAX_PICKLE_BYTES};
-use crate::tensor_file::Contents;
 
 use directory::Entry;
 

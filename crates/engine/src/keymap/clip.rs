@@ -18,7 +18,7 @@ pub(super) fn map(names: &Shapes) -> Vec<Mapped> {
     let mut plan: Vec<Mapped> = names.keys().filter_map(|name| Some(Mapped::whole(target(name)?, name))).collect();
     // SGM keeps the projection of an encoder in transformers' names as OpenCLIP does: turned over, and not a layer.
     if names.contains_key("text_projection") && !names.contains_key("text_projection.weight") {
-        plan.push(Mapped::new("text_projection.weight", "text_projection", crate::parts::Form::Transposed));
+        plan.push(Mapped::new("text_projection.weight", "text_projection", super::Form::Transposed));
     }
     plan
 }

@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 use torch_shim::kernels;
 
-use super::large;
+use super::{in_one_pass, is_large};
 use crate::config::Activation;
 use crate::{Error, Result};
 
@@ -17,7 +17,7 @@ impl Activation {
             Self::Silu => x.f_silu_()?,
             Self::Mish => x.f_mish_()?,
             Self::Gelu => x.f_gelu_("none")?,
-            Self::GeluTanh if kernels::takes(&x) => {
+            Self::GeluTanh if is_ours(&x) => {
                 kernels::gelu_tanh_in_place(&mut x)?;
                 x
             }
@@ -57,12 +57,19 @@ fn in_order(x: Tensor) -> Result<Tensor> {
 
 /// [`Activation::GeluTanh`] of `x`, written to `out`, of the same shape.
 pub fn gelu_tanh_into(x: &Tensor, out: &mut Tensor) -> Result<()> {
-    if kernels::takes(x) && kernels::takes(out) {
+    if is_ours(x) {
         kernels::gelu_tanh(x, out)?;
     } else {
-        let _ = x.f_gelu_out(out, "tanh")?;
+        // Where rows lie apart, libtorch rounds their ends otherwise.
+        out.f_copy_(&x.f_contiguous()?.f_gelu("tanh")?)?;
     }
     Ok(())
+}
+
+/// Whether the kernel of our own computes [`Activation::GeluTanh`] of the inside of a feed-forward layer, four times as wide
+/// as its model.
+fn is_ours(x: &Tensor) -> bool {
+    kernels::takes(x) && x.size().last().is_some_and(|&inner| is_large(x, inner / 4))
 }
 
 /// The first half of the last dimension times [`Activation::Gelu`] of the second: `(batch, …, 2·width)` to
@@ -73,7 +80,7 @@ pub fn gated_gelu(both: &Tensor) -> Result<Tensor> {
     let width = *last / 2;
     *last = width;
     // A gated layer is four times as wide as what it is told.
-    if !large(both, width / 4) {
+    if !in_one_pass(both, width / 4) {
         let (value, gate) = (both.f_narrow(-1, 0, width)?, both.f_narrow(-1, width, width)?);
         return Ok(gate.f_gelu("none")?.f_mul_(&value)?);
     }

@@ -21,17 +21,28 @@ pub use sinusoid::Sinusoid;
 pub use stacked::StackedLinear;
 
 /// Numbers of a picture above which a pass over its memory can be seen in the time of a step.
-const MANY_NUMBERS: usize = 1 << 17;
+const MANY_NUMBERS: i64 = 1 << 17;
 
 /// Channels from which on kernels of our own compute. Narrower models stay with libtorch's, which give what they give
 /// diffusers, to the bit: a schedule whose first sigma is 4096 makes a difference in the last digit of one step one in the
 /// fourth of the next.
 const WIDE: i64 = 128;
 
-/// Whether a tensor `(batch, …)` of so many channels is for the kernels that need one pass over memory: single precision on
-/// the CPU, whole in memory, and large. How many pictures there are does not matter: what one becomes must not depend on it.
-fn large(x: &Tensor, channels: i64) -> bool {
-    let pictures = x.size().first().and_then(|&n| usize::try_from(n).ok()).unwrap_or(1);
-    let is_large = channels >= WIDE && x.numel() / pictures.max(1) > MANY_NUMBERS;
-    is_large && torch_shim::kernels::takes(x) && x.is_contiguous()
+/// Whether so many numbers of a picture, in a model of so many channels, are worth passes and products that round otherwise
+/// than libtorch's, each by itself, would. How many pictures there are does not matter: what one becomes must not depend on
+/// it.
+pub fn are_many(numbers: i64, channels: i64) -> bool {
+    channels >= WIDE && numbers > MANY_NUMBERS
+}
+
+/// [`are_many`] of `(batch, …)`.
+pub fn is_large(x: &Tensor, channels: i64) -> bool {
+    let shape = x.size();
+    are_many(shape.iter().skip(1).product(), channels)
+}
+
+/// Whether `(batch, …)` is for the kernels that need one pass over memory: large, single precision on the CPU, and whole in
+/// memory.
+fn in_one_pass(x: &Tensor, channels: i64) -> bool {
+    is_large(x, channels) && torch_shim::kernels::takes(x) && x.is_contiguous()
 }

@@ -4,7 +4,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_shim::kernels;
 
-use super::RmsNorm;
+use super::{RmsNorm, are_many};
 use crate::{Error, Result};
 
 /// Longest period, in places.
@@ -64,7 +64,8 @@ impl RopeTable {
     pub fn apply_normed(&self, streams: &[(&Tensor, &RmsNorm)]) -> Result<Tensor> {
         match &self.turns {
             Turns::Real { both, .. }
-                if streams.iter().all(|(x, norm)| kernels::takes(x) && kernels::takes(norm.terms().0)) =>
+                if is_large(streams)?
+                    && streams.iter().all(|(x, norm)| kernels::takes(x) && kernels::takes(norm.terms().0)) =>
             {
                 in_one_go(both, streams)
             }
@@ -97,6 +98,17 @@ impl RopeTable {
     }
 }
 
+/// Whether all tokens together are worth one pass.
+fn is_large(streams: &[(&Tensor, &RmsNorm)]) -> Result<bool> {
+    let (mut numbers, mut width) = (0, 0);
+    for (x, _) in streams {
+        let (_, tokens, heads, dim) = x.size4()?;
+        width = heads * dim;
+        numbers += tokens * width;
+    }
+    Ok(are_many(numbers, width))
+}
+
 /// [`RopeTable::apply_normed`] in one pass, by the angles of all tokens.
 fn in_one_go(turns: &Tensor, streams: &[(&Tensor, &RmsNorm)]) -> Result<Tensor> {
     let sizes = streams.iter().map(|(x, _)| Ok(x.size4()?)).collect::<Result<Vec<_>>>()?;
@@ -119,7 +131,7 @@ fn in_one_go(turns: &Tensor, streams: &[(&Tensor, &RmsNorm)]) -> Result<Tensor> 
 mod tests {
     use tch::{Device, Kind, Tensor};
 
-    use super::{RopeTable, Turns};
+    use super::{RopeTable, Turns, is_large};
     use crate::nn::RmsNorm;
 
     /// The table as a GPU has it.
@@ -129,29 +141,30 @@ mod tests {
         RopeTable { turns: Turns::Complex(turns) }
     }
 
-    /// Both ways: in one go, and step by step, which a GPU and other kinds take.
+    /// In one go, which is for many of them, and step by step, which few, a GPU and other kinds take.
     #[test]
     fn streams_are_normed_by_their_own_and_turned_in_their_places() {
-        let places: Vec<_> = (0..9).map(|i| [0, i, i * i]).collect();
-        let table = RopeTable::new(&places, [2, 2, 4], Device::Cpu).unwrap();
         let float = (Kind::Float, Device::Cpu);
-        let norm = |value: f64| {
-            let weight = Tensor::full([8], value, float) + Tensor::arange(8, float);
-            RmsNorm::of(weight, 1e-6)
-        };
+        let norm = |value: f64| RmsNorm::of(Tensor::full([8], value, float) + Tensor::arange(8, float), 1e-6);
         let (text, picture) = (norm(0.5), norm(-3.0));
-        // As queries lie beside keys and values.
-        let wide = Tensor::randn([2, 9, 3, 16], float);
-        let (first, second) = (wide.narrow(1, 0, 4).narrow(3, 8, 8), wide.narrow(1, 4, 5).narrow(3, 0, 8));
-        let streams = [(&first, &text), (&second, &picture)];
-        for streams in [&streams[..], &[(&wide.narrow(3, 3, 8), &text)]] {
-            let (once, each) = (table.apply_normed(streams).unwrap(), table.apply_each(streams).unwrap());
-            let complex = as_complex(&table).apply_normed(streams).unwrap();
-            for other in [each, complex] {
-                let difference = (&once - other).abs().max().double_value(&[]);
-                assert!(difference < 1e-5, "{difference}");
+        for count in [9, 1100] {
+            let places: Vec<_> = (0..count).map(|i| [0, i % 40, i / 9]).collect();
+            let table = RopeTable::new(&places, [2, 2, 4], Device::Cpu).unwrap();
+            // As queries lie beside keys and values.
+            let wide = Tensor::randn([2, count, 16, 16], float);
+            let (first, second) = (wide.narrow(1, 0, 4).narrow(3, 8, 8), wide.narrow(1, 4, count - 4).narrow(3, 0, 8));
+            let streams = [(&first, &text), (&second, &picture)];
+            for streams in [&streams[..], &[(&wide.narrow(3, 3, 8), &text)]] {
+                assert_eq!(is_large(streams).unwrap(), count == 1100);
+                let (ours, each) = (table.apply_normed(streams).unwrap(), table.apply_each(streams).unwrap());
+                let complex = as_complex(&table).apply_normed(streams).unwrap();
+                for other in [each, complex] {
+                    let difference = (&ours - other).abs().max().double_value(&[]);
+                    assert!(difference < 1e-4, "{difference}");
+                }
             }
         }
+        let table = RopeTable::new(&[], [2, 2, 4], Device::Cpu).unwrap();
         assert!(table.apply_normed(&[]).is_err());
     }
 

@@ -63,18 +63,18 @@ pub fn unet(config: &UNetConfig, (height, width): (i64, i64), guided: bool, (dev
     Working::each(bytes(skips.saturating_add(widest), computed_in(device, kind)).saturating_mul(batch))
 }
 
-/// What a step takes on so many patches of a picture and tokens of a text: queries, keys, values and the feed-forward
-/// layer's input come out of one matrix and go into another together, beside the states and what they are turned into.
-pub fn flux(config: &FluxConfig, (patches, tokens): (i64, i64), (device, kind): (Device, Kind)) -> Working {
-    let states = (patches.saturating_add(tokens)).saturating_mul(config.width());
+/// What a step takes on so many tokens of text and picture: queries, keys, values and the feed-forward layer's input come out
+/// of one matrix and go into another together, beside the states and what they are turned into.
+pub fn flux(config: &FluxConfig, tokens: i64, (device, kind): (Device, Kind)) -> Working {
+    let states = tokens.saturating_mul(config.width());
     Working::each(bytes(states.saturating_mul(28), computed_in(device, kind)))
 }
 
-/// What is kept of the times of so many pictures of different texts, or of one text for all: six scales, shifts and gates
-/// for each of the two streams of a block, or three, and two behind the blocks.
-pub fn flux_times(config: &FluxConfig, (steps, texts): (u32, usize), kind: Kind) -> u64 {
+/// What is kept of the times of pictures of so many tokens, and of so many texts: six scales, shifts and gates for each of the
+/// two streams of a block, or three, and two behind the blocks.
+pub fn flux_times(config: &FluxConfig, tokens: i64, (steps, texts): (u32, usize), kind: Kind) -> u64 {
     let steps = usize::try_from(steps).unwrap_or(usize::MAX);
-    let times = i64::try_from(at_once(texts).min(steps).saturating_mul(texts)).unwrap_or(i64::MAX);
+    let times = i64::try_from(at_once(config, tokens, texts).min(steps).saturating_mul(texts)).unwrap_or(i64::MAX);
     let rows = config.double_blocks.saturating_mul(12).saturating_add(config.single_blocks.saturating_mul(3) + 2);
     bytes(rows.saturating_mul(config.width()).saturating_mul(times), kind)
 }
@@ -173,10 +173,11 @@ mod tests {
     #[test]
     fn what_is_kept_of_flux_s_times_is_bounded_however_many_texts_there_are() {
         let config = FluxConfig::read("transformer", &Map::new()).unwrap();
-        let kept = |steps, texts| flux_times(&config, (steps, texts), Kind::BFloat16);
+        let kept = |steps, texts| flux_times(&config, 4352, (steps, texts), Kind::BFloat16);
         assert_eq!(kept(1, 1), (19 * 12 + 38 * 3 + 2) * 3072 * 2);
         assert_eq!(kept(4, 8), 32 * kept(1, 1));
         assert_eq!(kept(50, 8), 32 * kept(1, 1));
         assert_eq!(kept(50, 40), 40 * kept(1, 1), "a time at least");
+        assert_eq!(flux_times(&config, 42, (4, 8), Kind::BFloat16), 8 * kept(1, 1), "one, of small pictures");
     }
 }

@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 use super::modulation::Prepared;
 use crate::config::{Activation, FluxConfig};
 use crate::nn::rope::RopeTable;
-use crate::nn::{Linear, Sinusoid};
+use crate::nn::{Linear, Sinusoid, are_many};
 use crate::weights::Scope;
 use crate::{Error, Result};
 
@@ -21,9 +21,11 @@ const TIMES: f32 = 1000.0;
 /// Most rows that are prepared at once, so that what is kept of them is small beside the weights.
 const ROWS: usize = 32;
 
-/// For how many times what they decide is prepared at once, where so many pictures have texts of their own.
-pub fn at_once(texts: usize) -> usize {
-    (ROWS / texts.max(1)).max(1)
+/// For how many times what they decide is prepared at once, where so many pictures have texts of their own: where pictures of
+/// so many tokens are small, for one, as in diffusers.
+pub fn at_once(config: &FluxConfig, tokens: i64, texts: usize) -> usize {
+    let width = config.width();
+    if are_many(tokens.saturating_mul(width), width) { (ROWS / texts.max(1)).max(1) } else { 1 }
 }
 
 /// What a picture is made from besides its noise.
@@ -48,6 +50,8 @@ pub struct Conditions<'a> {
 pub struct Conditioning {
     pub(super) text: Tensor,
     pub(super) rope: RopeTable,
+    /// Of text and picture.
+    tokens: i64,
     pooled: Tensor,
     guidance: Option<Tensor>,
     times: Vec<f64>,
@@ -57,9 +61,9 @@ pub struct Conditioning {
 
 impl Conditioning {
     /// The times to prepare when the network is asked at `time`: as many of those to come as are kept at once.
-    pub(super) fn times_from(&self, time: f64) -> Result<Vec<f64>> {
+    pub(super) fn times_from(&self, time: f64, config: &FluxConfig) -> Result<Vec<f64>> {
         let known = self.times.iter().position(|known| known.to_bits() == time.to_bits());
-        let most = at_once(usize::try_from(self.pooled.size2()?.0).unwrap_or(1));
+        let most = at_once(config, self.tokens, usize::try_from(self.pooled.size2()?.0).unwrap_or(1));
         Ok(known.map_or_else(|| vec![time], |first| self.times.iter().skip(first).take(most).copied().collect()))
     }
 }
@@ -125,6 +129,7 @@ impl Embedders {
             text.chain((0..rows).flat_map(|row| (0..columns).map(move |column| [0, row, column]))).collect();
         Ok(Conditioning {
             text: self.text.forward(conditions.text)?,
+            tokens: tokens.saturating_add(rows.saturating_mul(columns)),
             rope: RopeTable::new(&places, config.axes, conditions.text.device())?,
             pooled: self.pooled.forward(conditions.pooled)?,
             guidance,

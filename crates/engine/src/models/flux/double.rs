@@ -135,9 +135,9 @@ impl Stream {
     /// From what attention found to the stream's next state.
     fn finish(&self, hidden: &Tensor, attended: &Tensor, turn: &Turn) -> Result<Tensor> {
         let [_, _, gate] = &turn.attention;
-        let hidden = gated(hidden, gate, &self.out.forward(attended)?)?;
+        let hidden = gated(hidden, gate, self.out.forward(attended)?)?;
         let [shift, scale, gate] = &turn.feed_forward;
         let inner = self.inner.forward(&modulated(&hidden, scale, shift)?)?;
-        gated(&hidden, gate, &self.outer.forward(&Activation::GeluTanh.apply(inner)?)?)
+        gated(&hidden, gate, self.outer.forward(&Activation::GeluTanh.apply(inner)?)?)
     }
 }

@@ -96,7 +96,7 @@ impl FluxTransformer {
         }
         // What was prepared before is let go of first.
         *prepared = None;
-        let times = conditioning.times_from(time)?;
+        let times = conditioning.times_from(time, &self.config)?;
         // Every block begins by activating it, so this is done once.
         let embedded = Activation::Silu.apply(self.embedders.times(&times, conditioning)?)?;
         let blocks = Modulations {

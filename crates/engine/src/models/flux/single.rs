@@ -60,6 +60,6 @@ impl SingleBlock {
         let both = Tensor::f_empty([batch, tokens, width + inner_width], (hidden.f_kind()?, hidden.device()))?;
         both.f_narrow(-1, 0, width)?.f_copy_(&attended)?;
         gelu_tanh_into(&inner, &mut both.f_narrow(-1, width, inner_width)?)?;
-        within_half(gated(hidden, &gate, &self.out.forward(&both)?)?)
+        within_half(gated(hidden, &gate, self.out.forward(&both)?)?)
     }
 }

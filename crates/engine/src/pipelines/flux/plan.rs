@@ -52,9 +52,10 @@ impl Flux {
             kind: vae_kind,
             in_tiles: request.tiling.is_some(),
         };
+        let patches = rows.saturating_mul(columns);
         let reading = memory::text((self.t5.d_model, self.t5.d_ff), self.t5.heads, (1, tokens), t5_kind);
         let pooling = memory::clip(&self.clip, 1, kind);
-        let mut step = memory::flux(&self.transformer, (rows.saturating_mul(columns), tokens), (self.device, kind));
+        let mut step = memory::flux(&self.transformer, patches.saturating_add(tokens), (self.device, kind));
         let texts: usize = if Self::guides(request) { 2 } else { 1 };
         // On a processor each job has what is told of its texts by itself; elsewhere there is a row for each picture.
         let (apart, rows) = match (self.device, jobs) {
@@ -62,7 +63,7 @@ impl Flux {
             (Device::Cpu, _) => (jobs, 1),
             (_, _) => (1, request.seeds.len()),
         };
-        let times = memory::flux_times(&self.transformer, (request.steps, rows), kind);
+        let times = memory::flux_times(&self.transformer, patches.saturating_add(tokens), (request.steps, rows), kind);
         step.fixed = times.saturating_mul(u64::try_from(texts.saturating_mul(apart)).unwrap_or(u64::MAX));
         let phase = |kind, need, working| Phase { kind, needs: vec![need], working, tiled: None };
         let mut phases = vec![
