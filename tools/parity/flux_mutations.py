@@ -7,7 +7,7 @@ import planting
 from planting import Bug
 
 FLUX, PIPELINE = "src/models/flux", "src/pipelines/flux"
-TESTS = ["parity_flux"]
+TESTS = ["lib", "parity_flux"]
 BUGS = [
     Bug("row and column swapped in the positions", f"{FLUX}/conditioning.rs", "[0, row, column]", "[0, column, row]"),
     Bug("places counted from one", f"{FLUX}/conditioning.rs", "[0, row, column]", "[0, row + 1, column + 1]"),

@@ -45,7 +45,9 @@ def copy_sources(to: Path) -> None:
 
 
 def test(work: Path, target: Path, tests: list[str]) -> str:
-    command = ["cargo", "test", "--package", "easel-engine", "--no-fail-fast", *(f"--test={name}" for name in tests)]
+    """`lib` are the unit tests; all others are files."""
+    wanted = ["--lib" if name == "lib" else f"--test={name}" for name in tests]
+    command = ["cargo", "test", "--package", "easel-engine", "--no-fail-fast", *wanted]
     done = subprocess.run(command, cwd=work, env={**os.environ, "CARGO_TARGET_DIR": str(target)}, text=True, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if "test result:" not in done.stdout:

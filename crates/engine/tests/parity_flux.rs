@@ -186,24 +186,6 @@ fn jobs_in_one_batch_are_what_they_are_alone() {
     }
 }
 
-/// What time decides is computed for many times at once. Which those are changes nothing but last places, and the same
-/// times give the same numbers, in whatever order the network is asked.
-#[test]
-fn a_time_says_the_same_whatever_it_is_prepared_with() {
-    let fixture = Fixture::committed("schnell");
-    let told: Vec<f64> = (0..70).map(|i| f64::from(70 - i) / 70.0).collect();
-    let asked = [told[0], told[31], told[32], told[69], 0.123, told[31], told[0]];
-    let together = fixture.at_times(&told, &asked);
-    for ((time, together), alone) in asked.iter().zip(&together).zip(fixture.at_times(&[], &asked)) {
-        let scale = alone.abs().max().double_value(&[]);
-        let difference = (together - &alone).abs().max().double_value(&[]) / scale;
-        assert!(difference < 2e-6, "{time}: {difference}");
-    }
-    assert_eq!(together[0], together[6]);
-    let step = (&together[0] - &together[1]).abs().max().double_value(&[]);
-    assert!(step > 1e-3, "time counts: {step}");
-}
-
 #[test]
 fn what_flux_does_not_do_is_refused_by_name() {
     let fixture = Fixture::committed("schnell");

@@ -8,7 +8,7 @@ use easel_catalog::{Lookup, find_model};
 use strsim::jaro_winkler;
 
 use super::digest;
-use super::installed::Library;
+use super::library::Library;
 use crate::providers::{Error, ErrorKind};
 
 /// The folder of a library root.

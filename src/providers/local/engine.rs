@@ -11,8 +11,8 @@ use tokio::sync::{OnceCell, watch};
 
 use super::environment;
 use super::error::not_understood;
+use super::launch::Launch;
 use super::log;
-use super::supervisor::Launch;
 use crate::providers::{Error, ErrorKind, http};
 
 /// How often a starting engine is asked whether it is ready.

@@ -11,38 +11,9 @@ use serde_json::Value;
 
 use super::config::model::ModelConfig;
 use super::digest;
+use super::library::{Found, Here, Library};
+use super::places::without_path;
 use crate::generation::ImageSize;
-
-/// Where models are looked for.
-pub(super) struct Library<'a> {
-    /// Folders, in order.
-    pub roots: &'a [PathBuf],
-    /// The hub's cache, which other programs fill.
-    pub hub_cache: Option<&'a Path>,
-}
-
-/// The answer.
-pub(super) enum Found {
-    /// It can be used.
-    Here(Here),
-    /// It cannot.
-    Absent {
-        /// What is missing or broken.
-        detail: String,
-        /// What brings it here.
-        remedy: String,
-    },
-}
-
-/// A model that can be used.
-pub(super) struct Here {
-    /// Where it lies and how it is driven.
-    pub source: ModelSource,
-    /// The size that it was made for.
-    pub size: ImageSize,
-    /// What its files are.
-    pub digest: String,
-}
 
 /// Looks for the model. The error is the key and the reason why a place cannot be read at all.
 pub(super) fn look(config: &ModelConfig, library: &Library<'_>) -> Result<Found, (String, String)> {
@@ -125,11 +96,6 @@ fn check(path: &Path, source: &str) -> Result<(), Found> {
         detail: without_path(&error.to_string(), path, source),
         remedy: format!("put a whole model at {}: a folder in diffusers layout, or a single file", path.display()),
     })
-}
-
-/// `text` with the model's place on this machine replaced by how the configuration names it.
-pub(super) fn without_path(text: &str, path: &Path, name: &str) -> String {
-    path.to_str().map_or_else(|| text.to_owned(), |path| text.replace(path, name))
 }
 
 /// What brings the model here. Nothing is ever fetched unasked.

@@ -10,6 +10,8 @@ mod error;
 mod events;
 mod installed;
 mod job;
+mod launch;
+mod library;
 mod log;
 mod places;
 mod supervisor;

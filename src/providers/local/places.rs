@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 
 use easel_engine_protocol::GenerateJob;
 
-use super::installed::without_path;
-
 /// Paths of this machine, and what stands for them.
 #[derive(Debug, Clone)]
 pub(super) struct Places(Vec<(PathBuf, String)>);
@@ -28,6 +26,11 @@ impl Places {
     pub fn hide(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (path, name)| without_path(&text, Path::new(path), name))
     }
+}
+
+/// `text` with the model's place on this machine replaced by how the configuration names it.
+pub(super) fn without_path(text: &str, path: &Path, name: &str) -> String {
+    path.to_str().map_or_else(|| text.to_owned(), |path| text.replace(path, name))
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! The engine that runs now, if any: started on first use, anew after it ended, later and later if it keeps ending.
 
-use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::engine::Engine;
-use crate::generation::{Availability, ProviderId};
+use super::launch::Launch;
+use crate::generation::Availability;
 use crate::providers::{Error, ErrorKind};
 
 /// The pause after the second end without a picture in between; it doubles with each further one.
@@ -15,27 +15,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A socket's path has at most 108 bytes, of which the engine needs some while it makes the socket.
 const MAX_SOCKET_PATH: usize = 90;
-
-/// How the engine is started.
-#[derive(Debug, Clone)]
-pub(super) struct Launch {
-    /// Whose engine it is.
-    pub id: ProviderId,
-    /// Its executable; `None` when there is none.
-    pub executable: Option<PathBuf>,
-    /// Where its socket goes.
-    pub data_dir: PathBuf,
-    /// `--device`.
-    pub device: Option<String>,
-    /// `--threads`.
-    pub threads: Option<NonZeroU16>,
-    /// `--memory`: bytes by device.
-    pub memory: Vec<(String, u64)>,
-    /// `--max-batch`.
-    pub max_batch: NonZeroU16,
-    /// How long it may take until it takes jobs.
-    pub ready_timeout: Duration,
-}
 
 /// Keeps at most one engine.
 pub(super) struct Supervisor {

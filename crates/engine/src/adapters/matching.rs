@@ -7,7 +7,7 @@ use super::family;
 use super::file::{AdapterFile, Pieces};
 use super::layers::{self, DENOISER, Spelling};
 use super::names::{Names, Place};
-use super::patches::{Magnitude, Patch};
+use super::patch::{Magnitude, Patch};
 use super::piece::Piece;
 use super::report::{MatchReport, MatchedLayer, Unmatched};
 use crate::{Error, Result};

@@ -4,7 +4,7 @@
 use tch::Tensor;
 
 use super::change::{Change, Matrix, Stored};
-use super::patches::{Magnitude, Patch};
+use super::patch::{Magnitude, Patch};
 use crate::Result;
 use crate::weights::WeightMap;
 

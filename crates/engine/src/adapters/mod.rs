@@ -10,6 +10,7 @@ mod layers;
 mod matching;
 mod merge;
 mod names;
+mod patch;
 mod patches;
 mod piece;
 mod report;
@@ -17,7 +18,8 @@ mod set;
 
 pub use change::{Change, Stored};
 pub use file::AdapterFile;
+pub use patch::Patch;
 pub(crate) use patches::OpenPatches;
-pub use patches::{Patch, Patches};
+pub use patches::Patches;
 pub use report::{MatchReport, MatchedLayer, Unmatched};
 pub use set::AdapterSet;

@@ -1,16 +1,15 @@
 //! The changes that a stack of adapters makes to one component, by tensor; and the tensors with those changes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tch::{Device, Tensor};
 
-use super::change::{Change, Stored};
 use super::file::AdapterFile;
 use super::merge;
+use super::patch::Patch;
 use crate::weights::WeightMap;
 use crate::{Error, Result};
 
@@ -21,32 +20,6 @@ pub struct Patches {
     /// By the name of the tensor, in the order of the stack.
     tensors: BTreeMap<String, Vec<Patch>>,
     digest: [u8; 32],
-}
-
-/// One change of one tensor.
-#[derive(Debug, Clone)]
-pub struct Patch {
-    /// Which file it is from.
-    pub(super) file: usize,
-    /// The change.
-    pub(super) change: Change,
-    /// What it is multiplied by.
-    pub(super) scale: f64,
-    /// The rows of the change that are this tensor's, where it is one of several that are fused.
-    pub(super) rows: Option<Range<i64>>,
-    /// Whether the halves of the rows lie the other way round.
-    pub(super) swapped: bool,
-    /// To which lengths the weight is brought after the change (`DoRA`).
-    pub(super) magnitude: Option<Magnitude>,
-}
-
-/// The lengths that `DoRA` brings a weight to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Magnitude {
-    /// One number for each row or column.
-    pub(super) stored: Stored,
-    /// Whether it is columns, those of one input, and not rows.
-    pub(super) by_input: bool,
 }
 
 impl Patches {

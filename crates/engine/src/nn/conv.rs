@@ -78,7 +78,7 @@ impl Conv2d {
 
     /// From `weight` and `bias` of the scope, of side 3, keeping the picture's size.
     pub fn open_three(scope: &Scope<'_>, inputs: i64, outputs: i64, pixels: Pixels) -> Result<Self> {
-        if pixels == Pixels::Few || !winograd::suits(scope.device(), scope.kind(), inputs, outputs) {
+        if pixels == Pixels::Few || !turns(scope.device(), scope.kind(), inputs, outputs) {
             return Self::open(scope, inputs, outputs, 3);
         }
         let shape = [outputs, inputs, 3, 3];
@@ -156,15 +156,20 @@ pub fn copied_bytes(device: Device, kind: Kind, shape: [i64; 4], pixels: Pixels)
     let [outputs, inputs, ..] = shape;
     let numbers = shape.iter().fold(1_i64, |product, n| product.saturating_mul(*n));
     let bytes = numbers.unsigned_abs().saturating_mul(kind.elt_size_in_bytes() as u64);
-    if pixels == Pixels::Many && shape.ends_with(&[3, 3]) && winograd::suits(device, kind, inputs, outputs) {
+    if pixels == Pixels::Many && shape.ends_with(&[3, 3]) && turns(device, kind, inputs, outputs) {
         return Some(Winograd::bytes(numbers.unsigned_abs()));
     }
     packs(device, kind, numbers).then_some(bytes)
 }
 
 /// Whether kernels of so many numbers are packed, and so are not used where they lie in their file.
-pub(super) fn packs(device: Device, kind: Kind, numbers: i64) -> bool {
+fn packs(device: Device, kind: Kind, numbers: i64) -> bool {
     device == Device::Cpu && kind == Kind::Float && numbers >= WORTH_PACKING && tch::utils::has_mkldnn()
+}
+
+/// Whether kernels of side 3, over many pixels, are used as [`Winograd`] has them.
+fn turns(device: Device, kind: Kind, inputs: i64, outputs: i64) -> bool {
+    winograd::suits(inputs, outputs) && packs(device, kind, 9 * inputs * outputs)
 }
 
 /// Whether libtorch lets oneDNN convolve with plain kernels of this side (`use_mkldnn` in its `Convolution.cpp`). Single

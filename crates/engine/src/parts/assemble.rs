@@ -13,10 +13,10 @@ use crate::config::shapes::scheduler::{self, Marks};
 use crate::{Error, Result};
 
 /// The places of a model, opened.
-pub(super) struct Places<'a> {
-    pub source: &'a ModelSource,
-    pub path: Place,
-    pub base: Option<Place>,
+struct Places<'a> {
+    source: &'a ModelSource,
+    path: Place,
+    base: Option<Place>,
     parts: BTreeMap<&'a str, Place>,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn open(source: &ModelSource) -> Result<ModelParts> {
     if !matches!(places.path, Place::Pipeline(_)) {
         whole(&model)?;
     }
-    model.tokenizers = tokenizers::find(&places, &model)?;
+    model.tokenizers = tokenizers::find(source, &places.path, places.base.as_ref(), &model)?;
     Ok(model)
 }
 

@@ -1,33 +1,38 @@
 //! Which tokenizer each text encoder gets: its model's own, the base's, or one that ships with the engine.
 
-use easel_engine_protocol::PipelineKind;
+use easel_engine_protocol::{ModelSource, PipelineKind};
 use serde_json::Value;
 
-use super::assemble::Places;
 use super::place::Place;
 use super::{ModelParts, Part, folder};
 use crate::tokenizer::{Shipped, TokenizerSource};
 use crate::{Error, Result};
 
-pub(super) fn find(places: &Places<'_>, model: &ModelParts) -> Result<Vec<(String, TokenizerSource)>> {
+/// What `path` and `base` are is opened from the `source`.
+pub(super) fn find(
+    source: &ModelSource,
+    path: &Place,
+    base: Option<&Place>,
+    model: &ModelParts,
+) -> Result<Vec<(String, TokenizerSource)>> {
     let (_, names) = folder::used(model.pipeline);
     let mut found = Vec::new();
     for &name in names {
-        if let Some(folder) = places.source.parts.get(name) {
+        if let Some(folder) = source.parts.get(name) {
             found.push((name.to_owned(), TokenizerSource::Folder(folder.clone())));
             continue;
         }
-        let written = [Some(&places.path), places.base.as_ref()].into_iter().flatten().find_map(|place| match place {
+        let written = [Some(path), base].into_iter().flatten().find_map(|place| match place {
             Place::Pipeline(folder) => folder.component(name).map(|component| component.dir.clone()),
             Place::Component(_) | Place::File(_) => None,
         });
-        let source = match written {
+        let tokenizer = match written {
             Some(dir) => Some(TokenizerSource::Folder(dir)),
             // A folder that leaves a tokenizer out is told so by the pipeline.
-            None if matches!(places.path, Place::Pipeline(_)) => None,
+            None if matches!(path, Place::Pipeline(_)) => None,
             None => shipped(name, model)?.map(TokenizerSource::Shipped),
         };
-        found.extend(source.map(|source| (name.to_owned(), source)));
+        found.extend(tokenizer.map(|tokenizer| (name.to_owned(), tokenizer)));
     }
     Ok(found)
 }

@@ -3,40 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Schedule, ancestral, ddim, dpm_multistep, dpm_sde, dpm_singlestep, euler, flow_match, heun, lcm, pndm, sigmas,
-    unipc,
+    Ask, Schedule, ancestral, ddim, dpm_multistep, dpm_sde, dpm_singlestep, euler, flow_match, heun, lcm, pndm, unipc,
 };
 use crate::config::scheduler::{Class, Keys};
 use crate::{Error, Result};
 
 /// More steps than anybody waits for; the limit keeps a wrong number from filling the memory.
 const MAX_STEPS: u32 = 10_000;
-
-/// What a schedule is made for.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Ask {
-    /// How many steps.
-    pub steps: u32,
-    /// The noise levels, where the pipeline lays them itself (FLUX); only flow matching takes them. They are shifted like
-    /// the class's own.
-    pub sigmas: Option<Vec<f64>>,
-    /// Into how many tokens the picture is cut, for schedules that shift with its size.
-    pub image_seq_len: Option<u32>,
-}
-
-impl Ask {
-    /// This many steps.
-    pub fn steps(steps: u32) -> Self {
-        Self { steps, ..Self::default() }
-    }
-
-    /// This many steps of FLUX, whose pipelines lay the noise levels evenly from 1 to `1 / steps`, for a picture that is cut
-    /// into this many tokens.
-    pub fn flux(steps: u32, image_seq_len: u32) -> Self {
-        let laid = sigmas::linspace(1.0, 1.0 / f64::from(steps), steps as usize);
-        Self { steps, sigmas: Some(laid), image_seq_len: Some(image_seq_len) }
-    }
-}
 
 /// The schedule that a `scheduler_config.json` describes, with `overrides` in place of its keys.
 ///
@@ -91,25 +64,6 @@ fn class_name(config: &Map<String, Value>) -> Result<Option<&str>> {
         Some(Value::String(name)) => Ok(Some(name)),
         Some(other) => Err(Error::broken(format!("scheduler: _class_name is {other}, not a text"))),
     }
-}
-
-/// How far the levels are moved for the size of the picture (`calculate_shift` of diffusers' pipelines); `None` where the
-/// keys do not ask for it.
-pub fn shift_mu(keys: &Keys, ask: &Ask) -> Result<Option<f64>> {
-    if !keys.use_dynamic_shifting.unwrap_or(false) {
-        return Ok(None);
-    }
-    let Some(length) = ask.image_seq_len else {
-        return Err(Error::broken("scheduler: use_dynamic_shifting is not supported with this family of models"));
-    };
-    let ends = [keys.base_image_seq_len.unwrap_or(256), keys.max_image_seq_len.unwrap_or(4096)].map(f64::from);
-    let (base, most) = (keys.base_shift.unwrap_or(0.5), keys.max_shift.unwrap_or(1.15));
-    let slope = (most - base) / (ends[1] - ends[0]);
-    let mu = f64::from(length) * slope + (base - slope * ends[0]);
-    if mu.is_finite() {
-        return Ok(Some(mu));
-    }
-    Err(Error::broken("scheduler: base_image_seq_len and max_image_seq_len must differ"))
 }
 
 #[cfg(test)]

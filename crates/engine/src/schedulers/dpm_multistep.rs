@@ -1,11 +1,10 @@
 //! diffusers' `DPMSolverMultistepScheduler`: each step looks back at the estimates of the steps before it.
 
 use super::betas::Training;
-use super::build::shift_mu;
 use super::dpm::{self, Curve, Dpm, Rule};
 use super::levels::{self, Levels};
 use super::step::{Line, Register, Step};
-use super::{Ask, Schedule, Solver, spacing};
+use super::{Ask, Schedule, Solver, flow_match, spacing};
 use crate::Result;
 use crate::config::scheduler::{BetaSchedule, Class, FinalSigmas, Keys, Respacing};
 
@@ -49,7 +48,7 @@ pub fn schedule(keys: &Keys, ask: &Ask) -> Result<Schedule> {
             (sigmas, whole(timesteps, false))
         }
         None if flow => {
-            let (sigmas, timesteps) = dpm::flow(keys, shift_mu(keys, ask)?, steps);
+            let (sigmas, timesteps) = dpm::flow(keys, flow_match::shift_mu(keys, ask)?, steps);
             (sigmas, whole(timesteps, false))
         }
         None => {

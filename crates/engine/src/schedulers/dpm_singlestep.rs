@@ -2,11 +2,10 @@
 //! sample.
 
 use super::betas::Training;
-use super::build::shift_mu;
 use super::dpm::{self, Curve, Dpm, Rule};
 use super::levels::{self, Levels};
 use super::step::{Line, Register, Step};
-use super::{Ask, Schedule, Solver, spacing};
+use super::{Ask, Schedule, Solver, flow_match, spacing};
 use crate::Result;
 use crate::config::scheduler::{Class, FinalSigmas, Keys, Respacing};
 
@@ -32,7 +31,7 @@ pub fn schedule(keys: &Keys, ask: &Ask) -> Result<Schedule> {
             (sigmas, timesteps.into_iter().map(rounded).collect())
         }
         None if flow => {
-            let (sigmas, timesteps) = dpm::flow(keys, shift_mu(keys, ask)?, steps);
+            let (sigmas, timesteps) = dpm::flow(keys, flow_match::shift_mu(keys, ask)?, steps);
             (sigmas, timesteps.into_iter().map(f64::trunc).collect())
         }
         None => {

@@ -4,7 +4,6 @@
 #![expect(clippy::indexing_slicing, reason = "numeric code: a step's index is below `len`, and tables are never empty")]
 #![expect(clippy::cast_precision_loss, reason = "numbers of timesteps are at most 100000")]
 
-use super::build::shift_mu;
 use super::sigmas::{self, linspace};
 use super::step::{Line, Register, Step};
 use super::{Ask, Noising, Schedule, Solver};
@@ -73,6 +72,25 @@ pub fn schedule(keys: &Keys, ask: &Ask) -> Result<Schedule> {
         noising: sigmas[..sigmas.len() - 1].iter().map(noising).collect(),
         solver: Box::new(FlowMatch { sigmas, stochastic: keys.stochastic_sampling.unwrap_or(false) }),
     })
+}
+
+/// How far the levels are moved for the size of the picture (`calculate_shift` of diffusers' pipelines); `None` where the
+/// keys do not ask for it.
+pub fn shift_mu(keys: &Keys, ask: &Ask) -> Result<Option<f64>> {
+    if !keys.use_dynamic_shifting.unwrap_or(false) {
+        return Ok(None);
+    }
+    let Some(length) = ask.image_seq_len else {
+        return Err(Error::broken("scheduler: use_dynamic_shifting is not supported with this family of models"));
+    };
+    let ends = [keys.base_image_seq_len.unwrap_or(256), keys.max_image_seq_len.unwrap_or(4096)].map(f64::from);
+    let (base, most) = (keys.base_shift.unwrap_or(0.5), keys.max_shift.unwrap_or(1.15));
+    let slope = (most - base) / (ends[1] - ends[0]);
+    let mu = f64::from(length) * slope + (base - slope * ends[0]);
+    if mu.is_finite() {
+        return Ok(Some(mu));
+    }
+    Err(Error::broken("scheduler: base_image_seq_len and max_image_seq_len must differ"))
 }
 
 /// Levels moved towards noise by a factor.

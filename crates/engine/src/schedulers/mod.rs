@@ -2,6 +2,7 @@
 //! dozen numbers; no tensor is touched here, [`crate::pipelines::Sampler`] follows each [`Step`].
 
 mod ancestral;
+mod ask;
 mod betas;
 mod brownian;
 mod build;
@@ -24,8 +25,9 @@ mod spacing;
 pub mod step;
 mod unipc;
 
+pub use ask::Ask;
 pub use brownian::{Piece, Split, Tree};
-pub use build::{Ask, build};
+pub use build::build;
 pub use step::{Line, Register, Step};
 
 use crate::config::scheduler::Class;

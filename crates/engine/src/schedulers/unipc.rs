@@ -6,7 +6,6 @@
 #![expect(clippy::cast_possible_truncation, reason = "rounding to f32 as diffusers does is the point")]
 
 use super::betas::Training;
-use super::build::shift_mu;
 use super::levels::{self, Levels};
 use super::predict;
 use super::rounded::exp_m1;
@@ -86,7 +85,7 @@ fn sigmas(keys: &Keys, ask: &Ask, training: &Training, flow: bool) -> Result<(Ve
         None if flow => {
             let mut sigmas = linspace(1.0, 1.0 / train, steps + 1);
             sigmas.pop();
-            let mut sigmas = match shift_mu(keys, ask)? {
+            let mut sigmas = match flow_match::shift_mu(keys, ask)? {
                 Some(mu) => flow_match::shifted_by(mu, keys, &sigmas),
                 None => flow_match::shifted(keys.flow_shift.unwrap_or(1.0), &sigmas),
             };

@@ -20,9 +20,6 @@ use crate::{Error, Result};
 /// Words, single digits, runs of everything else; and the two marks, which people do type.
 const PATTERN: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
-/// What ends a word in the vocabulary.
-pub(super) const END_OF_WORD: &str = "</w>";
-
 /// The tokenizer of `vocab.json` and `merges.txt`.
 pub fn from_vocab_and_merges(source: &TokenizerSource, settings: &Settings) -> Result<Tokenizer> {
     let missing = || {
@@ -45,7 +42,7 @@ pub fn from_vocab_and_merges(source: &TokenizerSource, settings: &Settings) -> R
     let model = BPE::builder()
         .vocab_and_merges::<Vocab>(vocabulary, merges)
         .unk_token(settings.unknown.content.clone())
-        .end_of_word_suffix(END_OF_WORD.to_owned())
+        .end_of_word_suffix(ranks::END_OF_WORD.to_owned())
         .build()
         .map_err(|error| broken("vocab.json and merges.txt", &error))?;
     let mut tokenizer = Tokenizer::new(model);

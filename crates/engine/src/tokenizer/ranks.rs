@@ -3,8 +3,10 @@
 
 use tokenizers::models::bpe::{Merges, Vocab};
 
-use super::clip::END_OF_WORD;
 use crate::{Error, Result};
+
+/// What ends a word in the vocabulary.
+pub(super) const END_OF_WORD: &str = "</w>";
 
 /// Ids by token, and the merges in order.
 pub(super) fn read(text: &str) -> Result<(Vocab, Merges)> {

@@ -148,7 +148,7 @@ impl Fixture {
     }
 
     /// What the transformer says at each of `asked` when `told` are the times that it expects.
-    pub fn at_times(&self, told: &[f64], asked: &[f64]) -> Vec<Tensor> {
+    fn at_times(&self, told: &[f64], asked: &[f64]) -> Vec<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let transformer = self.network::<FluxTransformer>("transformer", Kind::Float);
         let (_, _, height, width) = self.tensor("noise").size4().unwrap();

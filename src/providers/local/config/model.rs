@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use crate::generation::{Defaults, ImageSize, Installed, Model, ModelKey, Support, Supports};
 use crate::providers::BuildError;
 use crate::providers::declared::{DeclaredLimits, DeclaredSize};
-use crate::providers::local::installed::{Found, Here};
 use crate::providers::local::job::LocalModel;
+use crate::providers::local::library::{Found, Here};
 
 /// What diffusion models have in common: a side is a multiple of what the VAE makes of one latent.
 const SIZE_MULTIPLE: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");

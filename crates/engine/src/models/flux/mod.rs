@@ -153,3 +153,6 @@ fn attend(query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor> {
     let attended = crate::nn::attention::attend(&query?, &key?, &value?, crate::nn::attention::Mask::None)?;
     crate::nn::attention::merge_heads(&attended)
 }
+
+#[cfg(test)]
+mod tests;

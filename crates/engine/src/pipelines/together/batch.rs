@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tch::Tensor;
 
-use super::crowd::{self, Crowd};
+use super::crowd::{self, Crowd, Segment};
 use super::job::Member;
 use super::{Checked, Maker, Start, lockstep};
 use crate::pipelines::denoise::{Watched, denoise};
@@ -13,15 +13,6 @@ use crate::pipelines::noise::Noise;
 use crate::pipelines::{Picture, Request, Sampler};
 use crate::pool::{PhaseKind, Pool};
 use crate::{Error, Result};
-
-/// Some pictures of a request that follow each other.
-pub(super) struct Segment {
-    /// Which of the members.
-    pub member: usize,
-    /// The place of the first in the request.
-    pub first: u32,
-    pub seeds: Vec<u64>,
-}
 
 /// What the network is told of some pictures, call by call; and of which members, how many each.
 type Known<T> = (Vec<(usize, usize)>, Vec<Call<T>>);

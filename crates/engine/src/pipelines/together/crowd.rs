@@ -4,11 +4,19 @@ use std::cell::RefCell;
 
 use tch::Tensor;
 
-use super::batch::Segment;
 use super::job::Member;
 use super::{Maker, going_on};
 use crate::pipelines::denoise::{Clean, Done, Watch, Watched};
 use crate::{Error, Result};
+
+/// Some pictures of a request that follow each other.
+pub(super) struct Segment {
+    /// Which of the members.
+    pub member: usize,
+    /// The place of the first in the request.
+    pub first: u32,
+    pub seeds: Vec<u64>,
+}
 
 /// Those who watch the pictures of a batch.
 pub(super) struct Crowd<'c, 'a, M: Maker + ?Sized> {
