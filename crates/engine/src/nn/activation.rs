@@ -59,6 +59,8 @@ fn in_order(x: Tensor) -> Result<Tensor> {
 pub fn gelu_tanh_into(x: &Tensor, out: &mut Tensor) -> Result<()> {
     if is_ours(x) {
         kernels::gelu_tanh(x, out)?;
+    } else if is_large_inside(x) {
+        let _ = x.f_gelu_out(out, "tanh")?;
     } else {
         // Where rows lie apart, libtorch rounds their ends otherwise.
         out.f_copy_(&x.f_contiguous()?.f_gelu("tanh")?)?;
@@ -66,10 +68,14 @@ pub fn gelu_tanh_into(x: &Tensor, out: &mut Tensor) -> Result<()> {
     Ok(())
 }
 
-/// Whether the kernel of our own computes [`Activation::GeluTanh`] of the inside of a feed-forward layer, four times as wide
-/// as its model.
+/// Whether the kernel of our own computes [`Activation::GeluTanh`].
 fn is_ours(x: &Tensor) -> bool {
-    kernels::takes(x) && x.size().last().is_some_and(|&inner| is_large(x, inner / 4))
+    kernels::takes(x) && is_large_inside(x)
+}
+
+/// [`is_large`] of the inside of a feed-forward layer, four times as wide as its model.
+fn is_large_inside(x: &Tensor) -> bool {
+    x.size().last().is_some_and(|&inner| is_large(x, inner / 4))
 }
 
 /// The first half of the last dimension times [`Activation::Gelu`] of the second: `(batch, …, 2·width)` to
