@@ -28,7 +28,7 @@ impl Places {
     }
 }
 
-/// `text` with the model's place on this machine replaced by how the configuration names it.
+/// `text` with a place on this machine replaced by what it is called.
 pub(super) fn without_path(text: &str, path: &Path, name: &str) -> String {
     path.to_str().map_or_else(|| text.to_owned(), |path| text.replace(path, name))
 }

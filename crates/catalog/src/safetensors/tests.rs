@@ -8,8 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::*;
-use crate::MAX_TENSORS;
-use crate::{TensorInfo, TensorType};
+use crate::{MAX_TENSORS, TensorInfo, TensorType};
 
 /// A sound file: two matrices and a scalar, as the `safetensors` crate writes them.
 fn sound() -> Vec<u8> {

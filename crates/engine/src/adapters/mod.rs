@@ -18,7 +18,6 @@ mod set;
 
 pub use change::{Change, Stored};
 pub use file::AdapterFile;
-pub use patch::Patch;
 pub(crate) use patches::OpenPatches;
 pub use patches::Patches;
 pub use report::{MatchReport, MatchedLayer, Unmatched};

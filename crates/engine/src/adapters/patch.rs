@@ -6,26 +6,26 @@ use super::change::{Change, Stored};
 
 /// One change of one tensor.
 #[derive(Debug, Clone)]
-pub struct Patch {
+pub(super) struct Patch {
     /// Which file it is from.
-    pub(super) file: usize,
+    pub file: usize,
     /// The change.
-    pub(super) change: Change,
+    pub change: Change,
     /// What it is multiplied by.
-    pub(super) scale: f64,
+    pub scale: f64,
     /// The rows of the change that are this tensor's, where it is one of several that are fused.
-    pub(super) rows: Option<Range<i64>>,
+    pub rows: Option<Range<i64>>,
     /// Whether the halves of the rows lie the other way round.
-    pub(super) swapped: bool,
+    pub swapped: bool,
     /// To which lengths the weight is brought after the change (`DoRA`).
-    pub(super) magnitude: Option<Magnitude>,
+    pub magnitude: Option<Magnitude>,
 }
 
 /// The lengths that `DoRA` brings a weight to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Magnitude {
+pub(super) struct Magnitude {
     /// One number for each row or column.
-    pub(super) stored: Stored,
+    pub stored: Stored,
     /// Whether it is columns, those of one input, and not rows.
-    pub(super) by_input: bool,
+    pub by_input: bool,
 }

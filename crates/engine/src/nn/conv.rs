@@ -206,8 +206,15 @@ pub fn upsample_nearest(x: &Tensor, size: Option<(i64, i64)>) -> Result<Tensor> 
 mod tests {
     use tch::{Device, Kind};
 
-    use super::{Conv2d, Kernels, pack};
+    use super::{Conv2d, Kernels, pack, turns};
     use crate::weights::Weight;
+
+    #[test]
+    fn kernels_are_turned_in_single_precision_on_the_processor() {
+        assert_eq!(turns(Device::Cpu, Kind::Float, 640, 320), tch::utils::has_mkldnn());
+        assert!(!turns(Device::Cuda(0), Kind::Float, 640, 320) && !turns(Device::Cpu, Kind::Half, 640, 320));
+        assert!(!turns(Device::Cpu, Kind::Float, 160, 320));
+    }
 
     /// Strides, sides, odd sizes, one pixel, one picture and several, one thread and two: what is packed for one size fits
     /// all, and small pictures take the library that libtorch takes.

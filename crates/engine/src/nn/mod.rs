@@ -28,9 +28,9 @@ const MANY_NUMBERS: i64 = 1 << 17;
 /// fourth of the next.
 const WIDE: i64 = 128;
 
-/// Whether so many numbers of a picture, in a model of so many channels, are worth passes and products that round otherwise
-/// than libtorch's, each by itself, would. How many pictures there are does not matter: what one becomes must not depend on
-/// it.
+/// Whether so many numbers of a picture, in a model of so many channels, are worth one pass, or one product for several, which
+/// rounds otherwise than libtorch's one after the other. How many pictures there are does not matter: what one becomes must
+/// not depend on it.
 pub fn are_many(numbers: i64, channels: i64) -> bool {
     channels >= WIDE && numbers > MANY_NUMBERS
 }
@@ -43,6 +43,6 @@ pub fn is_large(x: &Tensor, channels: i64) -> bool {
 
 /// Whether `(batch, …)` is for the kernels that need one pass over memory: large, single precision on the CPU, and whole in
 /// memory.
-fn in_one_pass(x: &Tensor, channels: i64) -> bool {
+fn fits_one_pass(x: &Tensor, channels: i64) -> bool {
     is_large(x, channels) && torch_shim::kernels::takes(x) && x.is_contiguous()
 }

@@ -3,7 +3,7 @@
 use tch::Tensor;
 use torch_shim::kernels;
 
-use super::in_one_pass;
+use super::fits_one_pass;
 use crate::config::Activation;
 use crate::weights::{Scope, Weight};
 use crate::{Error, Result};
@@ -59,7 +59,7 @@ impl GroupNorm {
     /// large pictures.
     pub fn activated(&self, x: &Tensor, time: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
         let single = kernels::takes(&self.weight) && time.is_none_or(kernels::takes);
-        if !in_one_pass(x, x.size4()?.1) || !single || activation != Activation::Silu {
+        if !fits_one_pass(x, x.size4()?.1) || !single || activation != Activation::Silu {
             let added = time.map(|time| x.f_add(&time.f_unsqueeze(-1)?.f_unsqueeze(-1)?)).transpose()?;
             return activation.apply(self.forward(added.as_ref().unwrap_or(x))?);
         }
@@ -154,7 +154,7 @@ pub fn layer_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
 mod tests {
     use tch::{Kind, Tensor};
 
-    use super::{GroupNorm, in_one_pass};
+    use super::{GroupNorm, fits_one_pass};
     use crate::config::Activation;
     use crate::weights::Weight;
 
@@ -176,7 +176,7 @@ mod tests {
             assert!(off < 3e-6 && ours.is_contiguous(), "{side}, {activation:?}: {off:e}");
 
             // libtorch's own rounds some numbers otherwise, by where a picture begins.
-            if in_one_pass(&x, 128) && activation == Activation::Silu {
+            if fits_one_pass(&x, 128) && activation == Activation::Silu {
                 let second = |x: &Tensor| x.narrow(0, 1, 1);
                 let alone = norm.activated(&second(&x), Some(&second(&time)), activation).unwrap();
                 assert_eq!(alone, second(&ours));

@@ -64,7 +64,7 @@ impl RopeTable {
     pub fn apply_normed(&self, streams: &[(&Tensor, &RmsNorm)]) -> Result<Tensor> {
         match &self.turns {
             Turns::Real { both, .. }
-                if is_large(streams)?
+                if are_large(streams)?
                     && streams.iter().all(|(x, norm)| kernels::takes(x) && kernels::takes(norm.terms().0)) =>
             {
                 in_one_go(both, streams)
@@ -99,7 +99,7 @@ impl RopeTable {
 }
 
 /// Whether all tokens together are worth one pass.
-fn is_large(streams: &[(&Tensor, &RmsNorm)]) -> Result<bool> {
+fn are_large(streams: &[(&Tensor, &RmsNorm)]) -> Result<bool> {
     let (mut numbers, mut width) = (0, 0);
     for (x, _) in streams {
         let (_, tokens, heads, dim) = x.size4()?;
@@ -112,9 +112,7 @@ fn is_large(streams: &[(&Tensor, &RmsNorm)]) -> Result<bool> {
 /// [`RopeTable::apply_normed`] in one pass, by the angles of all tokens.
 fn in_one_go(turns: &Tensor, streams: &[(&Tensor, &RmsNorm)]) -> Result<Tensor> {
     let sizes = streams.iter().map(|(x, _)| Ok(x.size4()?)).collect::<Result<Vec<_>>>()?;
-    let Some(&(batch, _, heads, dim)) = sizes.first() else {
-        return Err(Error::internal("there are no tokens to turn"));
-    };
+    let (batch, _, heads, dim) = sizes.first().copied().unwrap_or_default();
     let tokens: i64 = sizes.iter().map(|(_, length, _, _)| length).sum();
     let sequence = Tensor::f_empty([batch, tokens, heads, dim], (Kind::Float, Device::Cpu))?;
     let mut first = 0;
@@ -131,7 +129,7 @@ fn in_one_go(turns: &Tensor, streams: &[(&Tensor, &RmsNorm)]) -> Result<Tensor> 
 mod tests {
     use tch::{Device, Kind, Tensor};
 
-    use super::{RopeTable, Turns, is_large};
+    use super::{RopeTable, Turns, are_large};
     use crate::nn::RmsNorm;
 
     /// The table as a GPU has it.
@@ -155,17 +153,16 @@ mod tests {
             let (first, second) = (wide.narrow(1, 0, 4).narrow(3, 8, 8), wide.narrow(1, 4, count - 4).narrow(3, 0, 8));
             let streams = [(&first, &text), (&second, &picture)];
             for streams in [&streams[..], &[(&wide.narrow(3, 3, 8), &text)]] {
-                assert_eq!(is_large(streams).unwrap(), count == 1100);
+                assert_eq!(are_large(streams).unwrap(), count == 1100);
                 let (ours, each) = (table.apply_normed(streams).unwrap(), table.apply_each(streams).unwrap());
                 let complex = as_complex(&table).apply_normed(streams).unwrap();
-                for other in [each, complex] {
+                let limit = 1e-6 * each.abs().max().double_value(&[]);
+                for (other, limit) in [(each, if count == 9 { 0.0 } else { limit }), (complex, limit)] {
                     let difference = (&ours - other).abs().max().double_value(&[]);
-                    assert!(difference < 1e-4, "{difference}");
+                    assert!(difference <= limit, "{difference}");
                 }
             }
         }
-        let table = RopeTable::new(&[], [2, 2, 4], Device::Cpu).unwrap();
-        assert!(table.apply_normed(&[]).is_err());
     }
 
     #[test]

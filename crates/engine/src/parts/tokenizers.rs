@@ -8,7 +8,7 @@ use super::{ModelParts, Part, folder};
 use crate::tokenizer::{Shipped, TokenizerSource};
 use crate::{Error, Result};
 
-/// What `path` and `base` are is opened from the `source`.
+/// The tokenizers of `model` by name; `path` and `base` are those of `source`, opened.
 pub(super) fn find(
     source: &ModelSource,
     path: &Place,

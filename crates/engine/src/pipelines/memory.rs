@@ -70,8 +70,8 @@ pub fn flux(config: &FluxConfig, tokens: i64, (device, kind): (Device, Kind)) ->
     Working::each(bytes(states.saturating_mul(28), computed_in(device, kind)))
 }
 
-/// What is kept of the times of pictures of so many tokens, and of so many texts: six scales, shifts and gates for each of the
-/// two streams of a block, or three, and two behind the blocks.
+/// What is kept of the times of pictures of so many tokens, of so many texts (or of one that is for all): six scales, shifts and
+/// gates for each of the two streams of a block, or three, and two behind the blocks.
 pub fn flux_times(config: &FluxConfig, tokens: i64, (steps, texts): (u32, usize), kind: Kind) -> u64 {
     let steps = usize::try_from(steps).unwrap_or(usize::MAX);
     let times = i64::try_from(at_once(config, tokens, texts).min(steps).saturating_mul(texts)).unwrap_or(i64::MAX);

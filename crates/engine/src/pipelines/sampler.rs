@@ -154,8 +154,8 @@ impl Registers {
         Ok(())
     }
 
-    /// A register whose factor is zero need not be there, and noise is not drawn for one; where it is there, it decides all
-    /// the same how the numbers of the sum lie in memory.
+    /// A register whose factor is zero need not be there; where it is, it decides all the same how the numbers of the sum lie in
+    /// memory. Fresh noise is left out then, and not drawn.
     fn sum(&mut self, terms: &[(f64, Register)], noise: &mut NoiseSource<'_>) -> Result<Tensor> {
         let mut sum: Option<Tensor> = None;
         for &(factor, register) in terms {

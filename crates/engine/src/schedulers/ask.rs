@@ -27,3 +27,16 @@ impl Ask {
         Self { steps, sigmas: Some(laid), image_seq_len: Some(image_seq_len) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Ask;
+
+    #[test]
+    fn levels_of_flux_go_down_evenly() {
+        let levels = |steps| Ask::flux(steps, 4).sigmas.unwrap();
+        assert_eq!(levels(4), [1.0, 0.75, 0.5, 0.25]);
+        assert_eq!(levels(1), [1.0]);
+        assert_eq!(levels(0), [0.0; 0]);
+    }
+}

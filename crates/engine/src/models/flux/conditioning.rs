@@ -21,8 +21,8 @@ const TIMES: f32 = 1000.0;
 /// Most rows that are prepared at once, so that what is kept of them is small beside the weights.
 const ROWS: usize = 32;
 
-/// For how many times what they decide is prepared at once, where so many pictures have texts of their own: where pictures of
-/// so many tokens are small, for one, as in diffusers.
+/// For how many times what they decide is prepared at once, for pictures of so many tokens (of text and picture) and so many
+/// texts of their own. For small pictures it is one, as in diffusers.
 pub fn at_once(config: &FluxConfig, tokens: i64, texts: usize) -> usize {
     let width = config.width();
     if are_many(tokens.saturating_mul(width), width) { (ROWS / texts.max(1)).max(1) } else { 1 }

@@ -114,7 +114,8 @@ impl Network for FluxTransformer {
         Self::open(weights, FluxConfig::read(&part.name, &part.config)?)
     }
 
-    /// What time, guidance and texts are led through before the blocks, and what time decides in them.
+    /// What time, guidance and texts are led through before the blocks, and what time decides in them: that is read at each step
+    /// of a picture so small that its times are not prepared together.
     fn is_read_once(name: &str) -> bool {
         const BEFORE: [&str; 2] = ["time_text_embed.", "context_embedder."];
         const MODULATIONS: [&str; 4] =

@@ -1,6 +1,6 @@
 //! Scales, shifts and gates that time decides (`AdaLayerNormZero` and its kin in diffusers). They are a quarter of the
-//! weights, and all that is ever multiplied by them is one row for each time: so they are computed for many times at once,
-//! and kept.
+//! weights, and all that is ever multiplied by them is one row for each time: so, where pictures are large, they are computed
+//! for many times at once, and kept.
 
 use tch::Tensor;
 
@@ -91,7 +91,7 @@ mod tests {
         assert!(prepared.at(0.75).unwrap().is_none());
     }
 
-    /// Large and small, for a picture each and for all pictures.
+    /// Large, and small as diffusers does it, for a picture each and for all pictures.
     #[test]
     fn what_is_normed_is_scaled_and_shifted_and_what_comes_out_has_a_gate() {
         for (tokens, rows) in [(1100, 1), (1100, 2), (5, 1), (5, 2)] {
@@ -102,12 +102,18 @@ mod tests {
 
             let normed = double(&x).layer_norm([128], None::<&Tensor>, None::<&Tensor>, EPS, true);
             let expected = normed * (double(&scale) + 1.0) + double(&shift);
-            let found = off(&modulated(&x, &scale, &shift).unwrap(), &expected);
+            let ours = modulated(&x, &scale, &shift).unwrap();
+            let found = off(&ours, &expected);
             assert!(found < 1e-5, "{tokens}, {rows}: {found:e}");
+            let normed = x.layer_norm([128], None::<&Tensor>, None::<&Tensor>, EPS, true);
+            assert_eq!(ours == normed * (&scale + 1.0) + &shift, tokens == 5 || rows == 2, "{tokens}, {rows}");
 
             let expected = double(&x) + double(&gate) * double(&output);
-            let found = off(&gated(&x, &gate, output).unwrap(), &expected);
+            let plain = &x + &gate * &output;
+            let ours = gated(&x, &gate, output).unwrap();
+            let found = off(&ours, &expected);
             assert!(found < 1e-5, "{tokens}, {rows}: {found:e}");
+            assert_eq!(ours == plain, tokens == 5, "{tokens}, {rows}");
         }
     }
 }

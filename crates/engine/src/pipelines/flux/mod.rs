@@ -103,30 +103,14 @@ impl Flux {
     fn schedule(&self, request: &Request, (rows, columns): (i64, i64)) -> Result<Schedule> {
         let own = &self.parts.scheduler;
         let key = |key: &str| request.scheduler.as_ref().and_then(|asked| asked.get(key)).or_else(|| own.get(key));
-        let steps = request.steps;
+        let patches = u32::try_from(rows.saturating_mul(columns)).map_err(Error::internal)?;
+        let mut ask = Ask::flux(request.steps, patches);
         // Other classes that can follow a flow lay the same levels themselves.
-        let follows = key("use_flow_sigmas").is_some_and(|value| *value == Value::Bool(true));
-        let ask = Ask {
-            steps,
-            sigmas: (!follows).then(|| levels(steps)),
-            image_seq_len: u32::try_from(rows.saturating_mul(columns)).ok(),
-        };
+        if key("use_flow_sigmas").is_some_and(|value| *value == Value::Bool(true)) {
+            ask.sigmas = None;
+        }
         crate::schedulers::build(own, request.scheduler.as_ref(), &ask)
     }
-}
-
-/// `numpy.linspace(1, 1/n, n)`.
-fn levels(steps: u32) -> Vec<f64> {
-    let n = f64::from(steps);
-    if steps < 2 {
-        return vec![1.0; steps as usize];
-    }
-    let step = (1.0 / n - 1.0) / (n - 1.0);
-    let mut levels: Vec<f64> = (0..steps).map(|i| f64::from(i) * step + 1.0).collect();
-    if let Some(last) = levels.last_mut() {
-        *last = 1.0 / n;
-    }
-    levels
 }
 
 /// Refuses what FLUX cannot follow.
@@ -264,16 +248,4 @@ fn predict(transformer: &FluxTransformer, patches: &Tensor, timestep: f64, told:
     // Two calls and not one of twice the size, which would need the memory for it and be no faster: FLUX fills a device.
     let negative = transformer.forward(patches, time, conditioning)?;
     Guidance { scale: *scale, rescale: 0.0 }.combine(&Tensor::f_cat(&[negative, positive], 0)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::levels;
-
-    #[test]
-    fn levels_go_down_evenly() {
-        assert_eq!(levels(4), [1.0, 0.75, 0.5, 0.25]);
-        assert_eq!(levels(1), [1.0]);
-        assert_eq!(levels(0), [0.0; 0]);
-    }
 }
