@@ -46,7 +46,7 @@ BUGS = [
     Bug("rows and columns within a patch swapped", f"{PIPELINE}/pack.rs", "f_permute([0, 2, 4, 1, 3, 5])", "f_permute([0, 2, 4, 1, 5, 3])"),
     Bug("true guidance beyond the positive prediction by one", f"{PIPELINE}/mod.rs", "Guidance { scale: *scale,", "Guidance { scale: *scale + 1.0,"),
     Bug("negative prompt encoded without its words", f"{PIPELINE}/prompt.rs", '("negative prompt", text)', '("negative prompt", &text[..0])'),
-    Bug("sigmas down to half a step", "src/schedulers/ask.rs", "linspace(1.0, 1.0 / f64::from(steps)", "linspace(1.0, 0.5 / f64::from(steps)"),
+    Bug("sigmas down to half a step", "src/schedulers/flow_match.rs", "linspace(1.0, 1.0 / f64::from(ask.steps)", "linspace(1.0, 0.5 / f64::from(ask.steps)"),
     Bug("the schedule shifted by pixels, not patches", f"{PIPELINE}/mod.rs", "rows.saturating_mul(columns)", "(4 * rows).saturating_mul(columns)"),
     Bug("steps of a picture rounded as SD's", f"{PIPELINE}/mod.rs", "schedule.begin_of_flux(", "schedule.begin("),
     Bug("no noise drawn for a picture's latents", f"{PIPELINE}/start.rs", "let drawn = on(self.device, self.vae_kind, &noise.draw()?)?;",

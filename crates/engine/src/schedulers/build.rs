@@ -38,7 +38,7 @@ pub fn build(config: &Map<String, Value>, overrides: Option<&Map<String, Value>>
         merged.extend(overrides.iter().map(|(key, value)| (key.clone(), value.clone())));
     }
     let keys = Keys::parse(class, &merged)?;
-    if ask.sigmas.is_some() && class != Class::FlowMatchEulerDiscrete {
+    if ask.evenly && class != Class::FlowMatchEulerDiscrete {
         return Err(Error::invalid(format!("{} cannot follow the noise levels of this pipeline", class.name()))
             .with_hint(format!("use {}", Class::FlowMatchEulerDiscrete.name())));
     }
@@ -87,6 +87,15 @@ mod tests {
         let error = steps(&config, None, 4).unwrap_err();
         assert_eq!(error.to_string(), "the scheduler KarrasVeScheduler is not available");
         assert!(error.hint().unwrap().starts_with("available: EulerDiscreteScheduler, "));
+    }
+
+    #[test]
+    fn levels_of_flux_go_down_evenly() {
+        let config = object(json!({ "_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 1.0 }));
+        let sigmas = |steps| build(&config, None, &Ask::flux(steps, 4)).map(|schedule| schedule.sigmas().to_vec());
+        assert_eq!(sigmas(4).unwrap(), [1.0, 0.75, 0.5, 0.25, 0.0]);
+        assert_eq!(sigmas(1).unwrap(), [1.0, 0.0]);
+        assert!(sigmas(0).is_err() && sigmas(u32::MAX).is_err());
     }
 
     #[test]

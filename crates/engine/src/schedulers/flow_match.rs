@@ -24,18 +24,14 @@ pub fn schedule(keys: &Keys, ask: &Ask) -> Result<Schedule> {
     let mu = shift_mu(keys, ask)?;
     let shift = keys.shift.unwrap_or(1.0);
     // What a pipeline lays itself, diffusers keeps in single precision while it is shifted, and its own in double.
-    let single = ask.sigmas.is_some();
-    let asked = match &ask.sigmas {
-        Some(sigmas) if sigmas.len() == ask.steps as usize => sigmas::rounded(sigmas.clone()),
-        Some(sigmas) => {
-            return Err(Error::internal(format!("{} sigmas for {} steps", sigmas.len(), ask.steps)));
-        }
-        None => {
-            let ends = [1.0, 1.0 / train].map(|sigma| if mu.is_some() { sigma } else { shifted_f32(shift, sigma) });
-            let train = f64::from(train);
-            let timesteps = linspace(f64::from(ends[0]) * train, f64::from(ends[1]) * train, ask.steps as usize);
-            timesteps.into_iter().map(|t| t / train).collect()
-        }
+    let single = ask.evenly;
+    let asked = if single {
+        sigmas::rounded(linspace(1.0, 1.0 / f64::from(ask.steps), ask.steps as usize))
+    } else {
+        let ends = [1.0, 1.0 / train].map(|sigma| if mu.is_some() { sigma } else { shifted_f32(shift, sigma) });
+        let train = f64::from(train);
+        let timesteps = linspace(f64::from(ends[0]) * train, f64::from(ends[1]) * train, ask.steps as usize);
+        timesteps.into_iter().map(|t| t / train).collect()
     };
     let mut levels = match (mu, single) {
         (Some(mu), false) => shifted_by(mu, keys, &asked),

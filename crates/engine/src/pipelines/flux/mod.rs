@@ -107,7 +107,7 @@ impl Flux {
         let mut ask = Ask::flux(request.steps, patches);
         // Other classes that can follow a flow lay the same levels themselves.
         if key("use_flow_sigmas").is_some_and(|value| *value == Value::Bool(true)) {
-            ask.sigmas = None;
+            ask.evenly = false;
         }
         crate::schedulers::build(own, request.scheduler.as_ref(), &ask)
     }
