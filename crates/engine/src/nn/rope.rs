@@ -62,12 +62,17 @@ impl RopeTable {
     /// Streams of `(batch, tokens, heads, head_dim)`, each normed by its own, one after the other in a sequence of all
     /// tokens, and turned.
     pub fn apply_normed(&self, streams: &[(&Tensor, &RmsNorm)]) -> Result<Tensor> {
+        let Some((first, _)) = streams.first() else {
+            return Err(Error::internal("there are no tokens to turn"));
+        };
+        let (batch, _, heads, dim) = first.size4()?;
+        let tokens = streams.iter().map(|(x, _)| Ok(x.size4()?.1)).sum::<Result<i64>>()?;
         match &self.turns {
             Turns::Real { both, .. }
-                if are_large(streams)?
+                if are_many(tokens * heads * dim, heads * dim)
                     && streams.iter().all(|(x, norm)| kernels::takes(x) && kernels::takes(norm.terms().0)) =>
             {
-                in_one_go(both, streams)
+                in_one_go(both, streams, [batch, tokens, heads, dim])
             }
             Turns::Real { .. } | Turns::Complex(_) => self.apply_each(streams),
         }
@@ -98,25 +103,12 @@ impl RopeTable {
     }
 }
 
-/// Whether all tokens together are worth one pass.
-fn are_large(streams: &[(&Tensor, &RmsNorm)]) -> Result<bool> {
-    let (mut numbers, mut width) = (0, 0);
-    for (x, _) in streams {
-        let (_, tokens, heads, dim) = x.size4()?;
-        width = heads * dim;
-        numbers += tokens * width;
-    }
-    Ok(are_many(numbers, width))
-}
-
-/// [`RopeTable::apply_normed`] in one pass, by the angles of all tokens.
-fn in_one_go(turns: &Tensor, streams: &[(&Tensor, &RmsNorm)]) -> Result<Tensor> {
-    let sizes = streams.iter().map(|(x, _)| Ok(x.size4()?)).collect::<Result<Vec<_>>>()?;
-    let (batch, _, heads, dim) = sizes.first().copied().unwrap_or_default();
-    let tokens: i64 = sizes.iter().map(|(_, length, _, _)| length).sum();
-    let sequence = Tensor::f_empty([batch, tokens, heads, dim], (Kind::Float, Device::Cpu))?;
+/// [`RopeTable::apply_normed`] in one pass, by the angles of all tokens, to a sequence of this shape.
+fn in_one_go(turns: &Tensor, streams: &[(&Tensor, &RmsNorm)], shape: [i64; 4]) -> Result<Tensor> {
+    let sequence = Tensor::f_empty(shape, (Kind::Float, Device::Cpu))?;
     let mut first = 0;
-    for ((x, norm), (_, length, _, _)) in streams.iter().zip(sizes) {
+    for (x, norm) in streams {
+        let length = x.size4()?.1;
         let (weight, eps) = norm.terms();
         let mut place = sequence.f_narrow(1, first, length)?;
         kernels::norm_turn(x, weight, &turns.f_narrow(0, first, length)?, eps, &mut place)?;
@@ -129,8 +121,8 @@ fn in_one_go(turns: &Tensor, streams: &[(&Tensor, &RmsNorm)]) -> Result<Tensor> 
 mod tests {
     use tch::{Device, Kind, Tensor};
 
-    use super::{RopeTable, Turns, are_large};
-    use crate::nn::RmsNorm;
+    use super::{RopeTable, Turns};
+    use crate::nn::{RmsNorm, are_many};
 
     /// The table as a GPU has it.
     fn as_complex(table: &RopeTable) -> RopeTable {
@@ -146,14 +138,14 @@ mod tests {
         let norm = |value: f64| RmsNorm::of(Tensor::full([8], value, float) + Tensor::arange(8, float), 1e-6);
         let (text, picture) = (norm(0.5), norm(-3.0));
         for count in [9, 1100] {
+            assert_eq!(are_many(count * 128, 128), count == 1100);
             let places: Vec<_> = (0..count).map(|i| [0, i % 40, i / 9]).collect();
             let table = RopeTable::new(&places, [2, 2, 4], Device::Cpu).unwrap();
             // As queries lie beside keys and values.
-            let wide = Tensor::randn([2, count, 16, 16], float);
+            let wide = torch_shim::Generator::new(6).unwrap().randn(&[2, count, 16, 16]).unwrap();
             let (first, second) = (wide.narrow(1, 0, 4).narrow(3, 8, 8), wide.narrow(1, 4, count - 4).narrow(3, 0, 8));
             let streams = [(&first, &text), (&second, &picture)];
             for streams in [&streams[..], &[(&wide.narrow(3, 3, 8), &text)]] {
-                assert_eq!(are_large(streams).unwrap(), count == 1100);
                 let (ours, each) = (table.apply_normed(streams).unwrap(), table.apply_each(streams).unwrap());
                 let complex = as_complex(&table).apply_normed(streams).unwrap();
                 let limit = 1e-6 * each.abs().max().double_value(&[]);
@@ -162,6 +154,7 @@ mod tests {
                     assert!(difference <= limit, "{difference}");
                 }
             }
+            assert!(table.apply_normed(&[]).is_err());
         }
     }
 
